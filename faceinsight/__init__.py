@@ -1,0 +1,48 @@
+"""FaceInsight: where every face is, and its apparent age, gender and emotion.
+
+Example:
+    >>> from faceinsight import FaceAnalyzer, load_image
+    >>> analysis = FaceAnalyzer().analyze(load_image("photo.jpg").pixels)
+"""
+
+from faceinsight.analyzer import FaceAnalyzer
+from faceinsight.clips import ClipAnalysis, ClipOptions, ClipProgress, analyze_clip
+from faceinsight.drawing import DrawOptions, draw
+from faceinsight.errors import (
+    Cancelled,
+    DamagedMediaError,
+    FaceInsightError,
+    FetchError,
+    MediaError,
+    ModelFileError,
+    PackError,
+)
+from faceinsight.export import analysis_dict, rows_of, to_csv, to_json
+from faceinsight.media.image import LoadedImage, load_image
+from faceinsight.results import Classification, Face, FrameAnalysis
+
+__all__ = [
+    "Cancelled",
+    "Classification",
+    "ClipAnalysis",
+    "ClipOptions",
+    "ClipProgress",
+    "DamagedMediaError",
+    "DrawOptions",
+    "Face",
+    "FaceAnalyzer",
+    "FaceInsightError",
+    "FetchError",
+    "FrameAnalysis",
+    "LoadedImage",
+    "MediaError",
+    "ModelFileError",
+    "PackError",
+    "analysis_dict",
+    "analyze_clip",
+    "draw",
+    "load_image",
+    "rows_of",
+    "to_csv",
+    "to_json",
+]

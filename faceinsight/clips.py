@@ -1,0 +1,178 @@
+"""The pipeline for a video: decode, analyse, draw, encode, one frame in memory at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from faceinsight.analyzer import DET_THRESHOLD, FaceAnalyzer
+from faceinsight.drawing import DrawOptions, draw
+from faceinsight.errors import Cancelled, DamagedMediaError, MediaError
+from faceinsight.media.video import VideoFrame, VideoInfo, VideoWriter, probe, read_frames
+from faceinsight.results import FrameAnalysis
+
+
+@dataclass(frozen=True, slots=True)
+class ClipOptions:
+    """Which part of a video to analyse, and how.
+
+    Attributes:
+        start: Seconds from the beginning at which to begin.
+        end: Seconds from the beginning at which to stop; None for the end.
+        rate: Analyses a second; None for every frame. Frames between two analyses keep the labels
+            of the earlier one.
+        det_threshold: Faces with a lower detection score, in [0, 1], are left out.
+        min_face: Faces whose longest side is shorter, in pixels, are left out.
+        draw: What to draw into the annotated video.
+    """
+
+    start: float = 0.0
+    end: float | None = None
+    rate: float | None = None
+    det_threshold: float = DET_THRESHOLD
+    min_face: float = 0.0
+    draw: DrawOptions = DrawOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class ClipProgress:
+    """How far a running analysis is.
+
+    Attributes:
+        share: How much of the video is done, in [0, 1].
+        seconds_left: Estimated seconds until the end.
+        preview: The last annotated frame, (H, W, 3) uint8 RGB.
+    """
+
+    share: float
+    seconds_left: float
+    preview: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipAnalysis:
+    """What a video holds.
+
+    Attributes:
+        info: Size, rate and length of the video.
+        frames: (seconds from the beginning, analysis) of every analysed frame.
+        note: One sentence about what could not be read, or None.
+    """
+
+    info: VideoInfo
+    frames: tuple[tuple[float, FrameAnalysis], ...]
+    note: str | None = None
+
+
+def _check(options: ClipOptions, info: VideoInfo, label: str) -> None:
+    if options.end is not None and options.end <= options.start:
+        raise MediaError(
+            f"The range ends at {options.end:g} s, not after its start at {options.start:g} s: "
+            "correct it."
+        )
+    if options.start < 0 or (info.duration and options.start >= info.duration):
+        raise MediaError(
+            f"{label} lasts {info.duration:.1f} s, and the range starts at {options.start:g} s: "
+            "choose an earlier start."
+        )
+    if options.rate is not None and options.rate <= 0:
+        raise MediaError(f"The analysis rate is {options.rate:g}: give a number above zero.")
+
+
+def _share(frame: VideoFrame, options: ClipOptions, info: VideoInfo) -> float:
+    end = info.duration if options.end is None else min(options.end, info.duration or options.end)
+    length = end - options.start
+    return min((frame.time - options.start) / length, 1.0) if length > 0 else 0.0
+
+
+def analyze_clip(
+    analyzer: FaceAnalyzer,
+    path: str | Path,
+    out: str | Path | None = None,
+    options: ClipOptions = ClipOptions(),
+    *,
+    on_progress: Callable[[ClipProgress], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+    name: str | None = None,
+) -> ClipAnalysis:
+    """Analyses a video, and writes it annotated where asked to.
+
+    Args:
+        analyzer: The models.
+        path: The video file.
+        out: The MP4 file to write; None for none.
+        options: Which part, how often, what to draw.
+        on_progress: Called after every frame.
+        cancelled: Asked before every frame; the analysis stops where it says yes.
+        name: What to call the file in messages; its own name where None.
+
+    Returns:
+        The analyses in the order of the frames.
+
+    Raises:
+        MediaError: If the video cannot be read at all, the range is wrong, or `out` cannot be
+            written. A video that breaks off is analysed as far as it goes, with a note.
+        Cancelled: If `cancelled` said yes; nothing is left at `out` then.
+    """
+    path = Path(path)
+    label = name or path.name
+    info = probe(path, label)
+    _check(options, info, label)
+    analyses: list[tuple[float, FrameAnalysis]] = []
+    note = None
+    last = options.start
+    began = time.monotonic()
+    frames = read_frames(path, options.start, options.end, label)
+    with VideoWriter(out, info.fps) if out else nullcontext() as writer:
+        try:
+            for frame, analysis, fresh in _analyses(analyzer, frames, options, info.fps):
+                if cancelled():
+                    raise Cancelled(f"The analysis of {label} was cancelled.")
+                last = frame.time
+                if fresh:
+                    analyses.append((frame.time, analysis))
+                if writer is None and on_progress is None:
+                    continue
+                drawn = draw(frame.pixels, analysis.faces, options.draw)
+                if writer is not None:
+                    writer.write(drawn, frame.time - options.start)
+                if on_progress is not None:
+                    share = _share(frame, options, info)
+                    left = (time.monotonic() - began) * (1 - share) / max(share, 1e-3)
+                    on_progress(ClipProgress(share, left, drawn))
+        except DamagedMediaError as error:
+            if not analyses:
+                raise
+            note = str(error)
+    if not analyses:
+        raise MediaError(f"{label} holds no frame in the chosen range: choose another range.")
+    # A demuxer that runs out of data ends quietly: compare with what the file promised.
+    promised = min(options.end or info.duration, info.duration)
+    if note is None and last < promised - max(1.0, 0.05 * promised):
+        note = f"{label} is cut short: it ends after {last:.1f} of {promised:.1f} seconds."
+    return ClipAnalysis(info, tuple(analyses), note)
+
+
+def _analyses(
+    analyzer: FaceAnalyzer, frames: Iterable[VideoFrame], options: ClipOptions, fps: float
+) -> Iterator[tuple[VideoFrame, FrameAnalysis, bool]]:
+    """Yields every frame with the latest analysis, and whether that is the frame's own."""
+    latest: FrameAnalysis | None = None
+    due = options.start
+    for frame in frames:
+        # Half a frame early is nearer to the wanted time than half a frame late.
+        if latest is not None and options.rate is not None and frame.time < due - 0.5 / fps:
+            yield frame, latest, False
+            continue
+        latest = analyzer.analyze(
+            frame.pixels, det_threshold=options.det_threshold, min_face=options.min_face
+        )
+        if options.rate is not None:
+            due = max(due, frame.time - 1 / options.rate) + 1 / options.rate
+        yield frame, latest, True

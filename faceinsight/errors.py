@@ -1,0 +1,29 @@
+"""Errors that a user may see: each message is one sentence that says what to do."""
+
+
+class FaceInsightError(Exception):
+    """Base of every error that FaceInsight raises on purpose."""
+
+
+class PackError(FaceInsightError):
+    """A model pack is unknown, incomplete or declared wrongly."""
+
+
+class ModelFileError(PackError):
+    """A model file cannot be read or is not the file that the pack declares."""
+
+
+class FetchError(FaceInsightError):
+    """A model file could not be downloaded."""
+
+
+class MediaError(FaceInsightError):
+    """An image or a video cannot be read or written."""
+
+
+class DamagedMediaError(MediaError):
+    """A file breaks off; what came before may have been of use."""
+
+
+class Cancelled(FaceInsightError):
+    """The caller asked a running analysis to stop."""

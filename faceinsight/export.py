@@ -1,0 +1,127 @@
+"""Tables and files: one row a face, as Python, CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from faceinsight.results import Face, FrameAnalysis
+
+Row = dict[str, Any]
+
+_DIGITS = 4
+# A spreadsheet takes a cell that begins so for a formula.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def face_row(face: Face, number: int) -> Row:
+    """Returns one face as a flat row.
+
+    Args:
+        face: The face.
+        number: Its number in the image, counted from 1.
+
+    Returns:
+        `face`, `age`, `age_low`, `age_high` (years), `gender`, `gender_confidence`, `emotion`,
+        `emotion_confidence`, `det_score`, `x1`, `y1`, `x2`, `y2` (pixels), then where the model
+        gives them `p_LABEL` for every emotion, `valence`, `arousal`, and for every further head
+        NAME the columns `NAME` and `NAME_confidence`. What is unknown is None.
+    """
+    low, high = face.age_range or (None, None)
+    row: Row = {
+        "face": number,
+        "age": _rounded(face.age, 1),
+        "age_low": _rounded(low, 1),
+        "age_high": _rounded(high, 1),
+        "gender": face.gender and face.gender.label,
+        "gender_confidence": face.gender and _rounded(face.gender.confidence),
+        "emotion": face.emotion and face.emotion.label,
+        "emotion_confidence": face.emotion and _rounded(face.emotion.confidence),
+        "det_score": _rounded(face.det_score),
+        **{key: _rounded(v, 1) for key, v in zip(("x1", "y1", "x2", "y2"), face.bbox, strict=True)},
+    }
+    if face.emotion is not None:
+        row |= {f"p_{name.lower()}": _rounded(p) for name, p in face.emotion.as_dict().items()}
+    if face.valence is not None:
+        row |= {"valence": _rounded(face.valence), "arousal": _rounded(face.arousal)}
+    for name, answer in face.heads:
+        row |= {name: answer.label, f"{name}_confidence": _rounded(answer.confidence)}
+    return row
+
+
+def _rounded(value: float | None, digits: int = _DIGITS) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def rows_of(analysis: FrameAnalysis, **columns: Any) -> list[Row]:
+    """Returns one row a face, each led by `columns` (a file name, a time)."""
+    return [columns | face_row(face, n) for n, face in enumerate(analysis.faces, start=1)]
+
+
+def analysis_dict(analysis: FrameAnalysis) -> dict[str, Any]:
+    """Returns an analysis as plain values for JSON.
+
+    Returns:
+        `width`, `height` (pixels), `pack`, `stages`, `missing` ({stage: reason}), `timings_ms`
+        ({stage: ms}), and `faces`: the rows of `face_row` with `kps` ([[x, y], ...] or None).
+    """
+    faces = [
+        face_row(face, n) | {"kps": face.kps and [[_rounded(v, 1) for v in p] for p in face.kps]}
+        for n, face in enumerate(analysis.faces, start=1)
+    ]
+    return {
+        "width": analysis.width,
+        "height": analysis.height,
+        "pack": analysis.pack,
+        "stages": list(analysis.stages),
+        "missing": dict(analysis.missing),
+        "timings_ms": {stage: round(ms, 2) for stage, ms in analysis.timings},
+        "faces": faces,
+    }
+
+
+def to_json(value: Any) -> str:
+    """Returns indented JSON text that ends with a line break."""
+    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+
+
+def to_csv(rows: Iterable[Row], columns: Sequence[str] = ("face",)) -> str:
+    """Returns CSV text with a header line, readable by spreadsheets.
+
+    Args:
+        rows: Rows; their columns may differ, what a row lacks stays empty.
+        columns: The header where there are no rows at all.
+
+    Returns:
+        CSV as of RFC 4180. Text that a spreadsheet would run as a formula is led by an apostrophe.
+    """
+    rows = list(rows)
+    header = list(dict.fromkeys(key for row in rows for key in row)) or list(columns)
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, header, restval="", lineterminator="\r\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: _safe_cell(value) for key, value in row.items()})
+    return buffer.getvalue()
+
+
+def _safe_cell(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return f"'{value}"
+    return value
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Writes a text file, a byte-order mark ahead in CSV so that Excel reads it as UTF-8."""
+    encoding = "utf-8-sig" if path.suffix == ".csv" else "utf-8"
+    path.write_text(text, encoding=encoding, newline="")
+    return path
+
+
+def emotion_shares(face: Face) -> Mapping[str, float]:
+    """Returns the probability of every emotion of a face; empty where none was asked."""
+    return {} if face.emotion is None else face.emotion.as_dict()

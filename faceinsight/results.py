@@ -1,0 +1,113 @@
+"""What an analysis returns: immutable values made of plain Python types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BBox = tuple[float, float, float, float]
+Keypoints = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """A probability distribution over named classes.
+
+    Attributes:
+        labels: Class names, in the model's order.
+        probabilities: One value in [0, 1] per label; they sum to 1.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.labels[self.probabilities.index(max(self.probabilities))]
+
+    @property
+    def confidence(self) -> float:
+        """The probability of `label`, in [0, 1]."""
+        return max(self.probabilities)
+
+    def as_dict(self) -> dict[str, float]:
+        """Returns the distribution as `{label: probability}`, in the model's order."""
+        return dict(zip(self.labels, self.probabilities, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face in one image; what no model was there for is None, never a guess.
+
+    Attributes:
+        bbox: Box as (x1, y1, x2, y2) in pixels of the analysed image, origin at the top left.
+            It may reach past the image where the face does.
+        det_score: The detector's confidence, in [0, 1].
+        kps: Five points (x, y) in pixels: left eye, right eye, nose tip, left and right corner of
+            the mouth, as seen in the image; None where the detector gives none.
+        age: Apparent age in years.
+        age_range: The 10th and 90th percentile of the predicted age in years; None where the
+            model predicts a single number.
+        gender: Gender presentation, with labels "female" and "male".
+        emotion: Facial expression.
+        valence: How pleasant the expression looks, about -1 to 1; only from models that tell.
+        arousal: How excited the expression looks, about -1 to 1; only from models that tell.
+        heads: (name, answer) of every further classifier that the pack declares.
+    """
+
+    bbox: BBox
+    det_score: float
+    kps: Keypoints | None = None
+    age: float | None = None
+    age_range: tuple[float, float] | None = None
+    gender: Classification | None = None
+    emotion: Classification | None = None
+    valence: float | None = None
+    arousal: float | None = None
+    heads: tuple[tuple[str, Classification], ...] = ()
+
+    @property
+    def width(self) -> float:
+        """Width of the box in pixels."""
+        return self.bbox[2] - self.bbox[0]
+
+    @property
+    def height(self) -> float:
+        """Height of the box in pixels."""
+        return self.bbox[3] - self.bbox[1]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameAnalysis:
+    """All faces of one image, and what produced them.
+
+    Attributes:
+        width: Width of the analysed image in pixels.
+        height: Height of the analysed image in pixels.
+        faces: The faces, the surest detection first.
+        pack: Name of the model pack.
+        stages: The stages that ran, of "detector", "attributes", "emotion" and further heads.
+        missing: (stage, reason) for every stage of the pack that could not run.
+        timings: (stage, milliseconds) for every stage that ran.
+    """
+
+    width: int
+    height: int
+    faces: tuple[Face, ...]
+    pack: str
+    stages: tuple[str, ...]
+    missing: tuple[tuple[str, str], ...] = ()
+    timings: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def elapsed_ms(self) -> float:
+        """Wall time of the whole analysis in milliseconds."""
+        return sum(ms for _, ms in self.timings)
+
+    @property
+    def largest(self) -> int | None:
+        """Index of the face with the largest box; None without faces."""
+        if not self.faces:
+            return None
+        areas = [face.width * face.height for face in self.faces]
+        return areas.index(max(areas))
