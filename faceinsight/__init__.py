@@ -6,10 +6,9 @@ Example:
 """
 
 from faceinsight.analyzer import FaceAnalyzer
-from faceinsight.clips import ClipAnalysis, ClipOptions, ClipProgress, analyze_clip
+from faceinsight.clips import ClipAnalysis, ClipOptions, ClipProgress, analyze_clip, iter_clip
 from faceinsight.drawing import DrawOptions, draw
 from faceinsight.errors import (
-    Cancelled,
     DamagedMediaError,
     FaceInsightError,
     FetchError,
@@ -22,7 +21,6 @@ from faceinsight.media.image import LoadedImage, load_image
 from faceinsight.results import Classification, Face, FrameAnalysis
 
 __all__ = [
-    "Cancelled",
     "Classification",
     "ClipAnalysis",
     "ClipOptions",
@@ -41,6 +39,7 @@ __all__ = [
     "analysis_dict",
     "analyze_clip",
     "draw",
+    "iter_clip",
     "load_image",
     "rows_of",
     "to_csv",

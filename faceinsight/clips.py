@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from faceinsight.analyzer import DET_THRESHOLD, FaceAnalyzer
 from faceinsight.drawing import DrawOptions, draw
-from faceinsight.errors import Cancelled, DamagedMediaError, MediaError
+from faceinsight.errors import DamagedMediaError, MediaError
+from faceinsight.export import Row, rows_of
 from faceinsight.media.video import VideoFrame, VideoInfo, VideoWriter, probe, read_frames
 from faceinsight.results import FrameAnalysis
 
@@ -69,6 +71,30 @@ class ClipAnalysis:
     frames: tuple[tuple[float, FrameAnalysis], ...]
     note: str | None = None
 
+    def rows(self, **columns: Any) -> list[Row]:
+        """Returns one row a face and analysed frame, led by `columns` and `time` in seconds."""
+        return [
+            row
+            for time, analysis in self.frames
+            for row in rows_of(analysis, **columns, time=round(time, 3))
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns plain values for JSON: the video, the pack, `note`, `frames` and `rows`."""
+        first = self.frames[0][1]
+        return {
+            "width": self.info.width,
+            "height": self.info.height,
+            "fps": round(self.info.fps, 3),
+            "duration": round(self.info.duration, 3),
+            "pack": first.pack,
+            "stages": list(first.stages),
+            "missing": dict(first.missing),
+            "note": self.note,
+            "frames": len(self.frames),
+            "rows": self.rows(),
+        }
+
 
 def _check(options: ClipOptions, info: VideoInfo, label: str) -> None:
     if options.end is not None and options.end <= options.start:
@@ -91,34 +117,30 @@ def _share(frame: VideoFrame, options: ClipOptions, info: VideoInfo) -> float:
     return min((frame.time - options.start) / length, 1.0) if length > 0 else 0.0
 
 
-def analyze_clip(
+def iter_clip(
     analyzer: FaceAnalyzer,
     path: str | Path,
     out: str | Path | None = None,
     options: ClipOptions = ClipOptions(),
-    *,
-    on_progress: Callable[[ClipProgress], None] | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
     name: str | None = None,
-) -> ClipAnalysis:
-    """Analyses a video, and writes it annotated where asked to.
+) -> Iterator[ClipProgress | ClipAnalysis]:
+    """Analyses a video step by step, and writes it annotated where asked to.
+
+    Closing the iterator before its end cancels the analysis; nothing is left at `out` then.
 
     Args:
         analyzer: The models.
         path: The video file.
         out: The MP4 file to write; None for none.
         options: Which part, how often, what to draw.
-        on_progress: Called after every frame.
-        cancelled: Asked before every frame; the analysis stops where it says yes.
         name: What to call the file in messages; its own name where None.
 
-    Returns:
-        The analyses in the order of the frames.
+    Yields:
+        A ClipProgress after every frame, then the ClipAnalysis.
 
     Raises:
         MediaError: If the video cannot be read at all, the range is wrong, or `out` cannot be
             written. A video that breaks off is analysed as far as it goes, with a note.
-        Cancelled: If `cancelled` said yes; nothing is left at `out` then.
     """
     path = Path(path)
     label = name or path.name
@@ -132,31 +154,40 @@ def analyze_clip(
     with VideoWriter(out, info.fps) if out else nullcontext() as writer:
         try:
             for frame, analysis, fresh in _analyses(analyzer, frames, options, info.fps):
-                if cancelled():
-                    raise Cancelled(f"The analysis of {label} was cancelled.")
                 last = frame.time
                 if fresh:
                     analyses.append((frame.time, analysis))
-                if writer is None and on_progress is None:
-                    continue
                 drawn = draw(frame.pixels, analysis.faces, options.draw)
                 if writer is not None:
                     writer.write(drawn, frame.time - options.start)
-                if on_progress is not None:
-                    share = _share(frame, options, info)
-                    left = (time.monotonic() - began) * (1 - share) / max(share, 1e-3)
-                    on_progress(ClipProgress(share, left, drawn))
+                share = _share(frame, options, info)
+                left = (time.monotonic() - began) * (1 - share) / max(share, 1e-3)
+                yield ClipProgress(share, left, drawn)
         except DamagedMediaError as error:
             if not analyses:
                 raise
             note = str(error)
-    if not analyses:
-        raise MediaError(f"{label} holds no frame in the chosen range: choose another range.")
+        if not analyses:
+            raise MediaError(f"{label} holds no frame in the chosen range: choose another range.")
     # A demuxer that runs out of data ends quietly: compare with what the file promised.
     promised = min(options.end or info.duration, info.duration)
     if note is None and last < promised - max(1.0, 0.05 * promised):
         note = f"{label} is cut short: it ends after {last:.1f} of {promised:.1f} seconds."
-    return ClipAnalysis(info, tuple(analyses), note)
+    yield ClipAnalysis(info, tuple(analyses), note)
+
+
+def analyze_clip(
+    analyzer: FaceAnalyzer,
+    path: str | Path,
+    out: str | Path | None = None,
+    options: ClipOptions = ClipOptions(),
+    name: str | None = None,
+) -> ClipAnalysis:
+    """Does what `iter_clip` does, and returns its result alone."""
+    for step in iter_clip(analyzer, path, out, options, name):
+        if isinstance(step, ClipAnalysis):
+            return step
+    raise AssertionError("iter_clip ends with a result")
 
 
 def _analyses(

@@ -52,6 +52,11 @@ def color_of(number: int) -> Color:
     return PALETTE[(number - 1) % len(PALETTE)]
 
 
+def percent(share: float) -> str:
+    """Returns a probability as text; no estimate is certain, so none reads 100 %."""
+    return ">99%" if share > 0.99 else f"{share:.0%}"
+
+
 def caption(face: Face, number: int, labels: Sequence[str] = LABELS) -> tuple[str, ...]:
     """Returns the lines of text for a face.
 
@@ -68,11 +73,11 @@ def caption(face: Face, number: int, labels: Sequence[str] = LABELS) -> tuple[st
     if "Age" in labels and face.age is not None:
         first.append(f"{face.age:.0f} y")
     if "Gender" in labels and face.gender is not None:
-        share = f" {face.gender.confidence:.0%}" if sure else ""
+        share = f" {percent(face.gender.confidence)}" if sure else ""
         first.append(f"{face.gender.label}{share}")
     second = []
     if "Emotion" in labels and face.emotion is not None:
-        share = f" {face.emotion.confidence:.0%}" if sure else ""
+        share = f" {percent(face.emotion.confidence)}" if sure else ""
         second.append(f"{face.emotion.label.lower()}{share}")
     return tuple(" · ".join(line) for line in (first, second) if line)
 

@@ -23,7 +23,3 @@ class MediaError(FaceInsightError):
 
 class DamagedMediaError(MediaError):
     """A file breaks off; what came before may have been of use."""
-
-
-class Cancelled(FaceInsightError):
-    """The caller asked a running analysis to stop."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from faceinsight.results import Face, FrameAnalysis
@@ -115,13 +114,6 @@ def _safe_cell(value: Any) -> Any:
     return value
 
 
-def write_text(path: Path, text: str) -> Path:
-    """Writes a text file, a byte-order mark ahead in CSV so that Excel reads it as UTF-8."""
-    encoding = "utf-8-sig" if path.suffix == ".csv" else "utf-8"
-    path.write_text(text, encoding=encoding, newline="")
-    return path
-
-
-def emotion_shares(face: Face) -> Mapping[str, float]:
-    """Returns the probability of every emotion of a face; empty where none was asked."""
-    return {} if face.emotion is None else face.emotion.as_dict()
+def csv_bytes(rows: Iterable[Row], columns: Sequence[str] = ("face",)) -> bytes:
+    """Returns `to_csv` as a file's content, with the byte-order mark that tells Excel it is UTF-8."""
+    return to_csv(rows, columns).encode("utf-8-sig")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from faceinsight.errors import ModelFileError, PackError
 from faceinsight.packs.spec import ModelFile, PackSpec, parse_pack
+from faceinsight.resources import asset
 
 AUTO = "auto"
 # The order in which "auto" tries the known packs: what needs no download, then the fastest.
@@ -40,9 +41,7 @@ def home() -> Path:
 
 def bundled_models() -> Path:
     """Returns the folder of the packs that come with FaceInsight (it need not exist)."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "assets" / "models"
-    return installed if installed.is_dir() else package.parent / "assets" / "models"
+    return asset("models")
 
 
 def pack_roots(models: str | Path | None = None) -> tuple[Path, ...]:

@@ -1,0 +1,191 @@
+"""The command line: `faceinsight app | analyze | models`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from faceinsight.errors import FaceInsightError, PackError
+
+AUTO = "auto"
+
+
+class _Usage(FaceInsightError):
+    """The command line asks for something that makes no sense."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="faceinsight",
+        description="Where every face is, and its apparent age, gender and emotion.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show tracebacks and log messages")
+    models = argparse.ArgumentParser(add_help=False)
+    models.add_argument(
+        "--pack", default=AUTO, help="model pack: a name or a folder with a pack.toml"
+    )
+    models.add_argument("--models", metavar="DIR", help="look for model files here first")
+
+    app = commands.add_parser("app", parents=[common, models], help="serve the page")
+    app.add_argument(
+        "--host",
+        default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+        help="address to listen on (default: %(default)s)",
+    )
+    app.add_argument(
+        "--port",
+        type=int,
+        default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
+        help="port to listen on (default: %(default)s)",
+    )
+    app.add_argument("--share", action="store_true", help="also make a public link for a week")
+    app.add_argument("--auth", metavar="USER:PASS", help="ask visitors for a user and password")
+    app.set_defaults(run=_app)
+
+    analyze = commands.add_parser(
+        "analyze", parents=[common, models], help="analyse photos and clips"
+    )
+    analyze.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    table = analyze.add_mutually_exclusive_group()
+    table.add_argument("--json", action="store_true", help="print JSON")
+    table.add_argument("--csv", action="store_true", help="print CSV")
+    analyze.add_argument(
+        "--out", type=Path, metavar="DIR", help="write annotated files, faces.csv and faces.json"
+    )
+    analyze.add_argument(
+        "--threshold", type=float, default=0.5, help="detection threshold (default: %(default)s)"
+    )
+    analyze.add_argument(
+        "--min-face", type=float, default=0, metavar="PX", help="leave out smaller faces"
+    )
+    analyze.add_argument(
+        "--rate", type=float, metavar="N", help="analyses a second of a clip (default: all frames)"
+    )
+    analyze.add_argument("--blur", action="store_true", help="blur faces in annotated files")
+    analyze.set_defaults(run=_analyze)
+
+    packs = commands.add_parser("models", parents=[common], help="list and download model packs")
+    packs.set_defaults(run=_models)
+    verbs = packs.add_subparsers(dest="verb")
+    verbs.add_parser("list", parents=[common], help="list the packs (the default)")
+    fetch = verbs.add_parser("fetch", parents=[common], help="download a pack")
+    fetch.add_argument("name", help="buffalo_s or buffalo_l")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        argv: The arguments; those of the process where None.
+
+    Returns:
+        The exit status: 0 for success, 1 where something could not be done.
+    """
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(
+        level=logging.DEBUG if args.debug else logging.ERROR, format="%(levelname)s: %(message)s"
+    )
+    try:
+        return int(args.run(args))
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does: no more can be said, and no error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except FaceInsightError as error:
+        if args.debug:
+            raise
+        print(f"faceinsight: {error}", file=sys.stderr)
+        return 1
+
+
+def _app(args: argparse.Namespace) -> int:
+    # Gradio takes seconds to import, and the other commands do without it.
+    from faceinsight.ui import LaunchOptions, launch
+
+    auth = None
+    if args.auth is not None:
+        user, colon, password = args.auth.partition(":")
+        if not (user and colon and password):
+            raise _Usage("--auth needs a user and a password: give them as USER:PASS.")
+        auth = (user, password)
+    launch(LaunchOptions(args.host, args.port, args.share, auth, args.pack, args.models))
+    return 0
+
+
+def _analyze(args: argparse.Namespace) -> int:
+    from faceinsight.batch import BatchOptions, analyze_files
+    from faceinsight.drawing import DrawOptions
+    from faceinsight.export import to_csv, to_json
+
+    options = BatchOptions(
+        det_threshold=args.threshold,
+        min_face=args.min_face,
+        rate=args.rate,
+        out=args.out,
+        draw=DrawOptions(blur=args.blur),
+    )
+    result = analyze_files(
+        args.files, args.pack, args.models, options, on_error=_complain, on_progress=_show_progress
+    )
+    if args.json:
+        sys.stdout.write(to_json(result.records))
+    elif args.csv:
+        sys.stdout.write(to_csv(result.rows, ("file", "face")))
+    else:
+        for line in result.lines():
+            print(line)
+    return 1 if result.failed else 0
+
+
+def _complain(error: FaceInsightError) -> None:
+    print(f"faceinsight: {error}", file=sys.stderr)
+
+
+def _show_progress(name: str, share: float) -> None:
+    if sys.stderr.isatty():
+        end = "\n" if share >= 1 else ""
+        print(f"\r{name} {share:.0%}", end=end, file=sys.stderr, flush=True)
+
+
+def _models(args: argparse.Namespace) -> int:
+    from faceinsight.packs import load_spec, pack_names, resolve
+
+    if args.verb == "fetch":
+        return _fetch(args.name)
+    for name in pack_names():
+        try:
+            resolved = resolve(name)
+        except PackError as error:
+            print(f"{name}: unusable. {error}")
+            continue
+        print(f"{name}: {load_spec(name).title}")
+        for stage, file in resolved.spec.files.items():
+            where: Any = resolved.paths.get(stage, "not here")
+            print(f"  {stage:<11} {file.name:<26} {where}  [{file.licence}]")
+        if not resolved.paths:
+            print(f"  {next(iter(resolved.missing.values()))}")
+    return 0
+
+
+def _fetch(name: str) -> int:
+    from faceinsight.packs import load_spec
+    from faceinsight.packs.fetch import fetch_pack
+
+    for licence in sorted({file.licence for file in load_spec(name).files.values()}):
+        print(f"Licence: {licence}")
+
+    def progress(file: str, done: int, total: int | None) -> None:
+        _show_progress(file, done / total if total else 0.0)
+
+    for path in fetch_pack(name, progress) or ["All files were here already."]:
+        print(path)
+    return 0

@@ -1,0 +1,99 @@
+"""The page's jobs as named HTTP endpoints, for programs: typed inputs, JSON out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from faceinsight.clips import ClipOptions, analyze_clip
+from faceinsight.export import analysis_dict
+from faceinsight.media.image import load_image
+from faceinsight.ui.engine import Engine, friendly
+from faceinsight.ui.parts import min_face_slider, need, threshold_slider, upload_image
+
+
+def build_api(engine: Engine) -> None:
+    """Adds `/analyze_image` and `/analyze_video` to the current Blocks context.
+
+    Args:
+        engine: The app's models.
+    """
+
+    def analyze_image(
+        image: str | None, det_threshold: float, min_face: float, pack: str
+    ) -> dict[str, Any]:
+        """Finds every face of a picture with its apparent age, gender and emotion.
+
+        Args:
+            image: The picture: JPEG, PNG, WebP, HEIC, at most 64 megapixels.
+            det_threshold: Faces with a lower detection score are left out, 0.1 to 0.95.
+            min_face: Faces whose longest side is shorter, in pixels, are left out.
+            pack: The model pack; empty for the app's own.
+
+        Returns:
+            file, width, height, pack, stages, missing, timings_ms, note and faces: one object a
+            face with age, gender, emotion, their confidences, box and key points.
+        """
+        path = need(image, "picture")
+        loaded = load_image(path)
+        analysis = engine.analyzer(pack or None).analyze(
+            loaded.pixels, det_threshold=det_threshold, min_face=min_face
+        )
+        return {"file": Path(path).name, "note": loaded.note, **analysis_dict(analysis)}
+
+    def analyze_video(
+        video: str | None,
+        start: float,
+        end: float,
+        rate: float,
+        det_threshold: float,
+        min_face: float,
+        pack: str,
+    ) -> dict[str, Any]:
+        """Finds every face of a clip, frame by frame.
+
+        Args:
+            video: The clip: MP4, MOV, WebM or MKV.
+            start: Seconds at which to begin.
+            end: Seconds at which to stop; 0 for the end of the clip.
+            rate: Analyses a second; 0 for every frame.
+            det_threshold: Faces with a lower detection score are left out, 0.1 to 0.95.
+            min_face: Faces whose longest side is shorter, in pixels, are left out.
+            pack: The model pack; empty for the app's own.
+
+        Returns:
+            file, width, height, fps, duration, pack, stages, note, frames (how many were
+            analysed) and rows: one object a face and frame, led by its time in seconds.
+        """
+        path = need(video, "clip")
+        options = ClipOptions(start, end or None, rate or None, det_threshold, min_face)
+        result = analyze_clip(engine.analyzer(pack or None), path, options=options)
+        return {"file": Path(path).name, **result.as_dict()}
+
+    with gr.Group(visible=False):
+        answer = gr.JSON(label="analysis")
+        pack = gr.Textbox("", label="Model pack")
+        gr.Button("analyze_image").click(
+            friendly(analyze_image),
+            [upload_image(label="Picture"), threshold_slider(), min_face_slider(), pack],
+            answer,
+            api_name="analyze_image",
+            concurrency_limit=4,
+        )
+        gr.Button("analyze_video").click(
+            friendly(analyze_video),
+            [
+                gr.Video(label="Clip"),
+                gr.Number(0, label="From (s)"),
+                gr.Number(0, label="To (s)"),
+                gr.Number(0, label="Analyses a second"),
+                threshold_slider(),
+                min_face_slider(),
+                pack,
+            ],
+            answer,
+            api_name="analyze_video",
+            concurrency_limit=2,
+        )

@@ -1,0 +1,54 @@
+"""The whole page."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from faceinsight.ui.about_tab import build_about_tab
+from faceinsight.ui.api import build_api
+from faceinsight.ui.engine import Engine
+from faceinsight.ui.image_tab import build_image_tab
+from faceinsight.ui.parts import side_panel
+from faceinsight.ui.texts import FOOTER, TITLE
+from faceinsight.ui.video_tab import build_video_tab
+from faceinsight.ui.webcam_tab import build_webcam_tab
+
+# Seconds: how often files of visitors are looked at, and how old they may get.
+DELETE_CACHE = (120, 1800)
+
+
+def build_demo(engine: Engine | None = None) -> gr.Blocks:
+    """Builds the page.
+
+    Args:
+        engine: The models to use; those of the first pack on this machine where None.
+
+    Returns:
+        The page, to be launched with `launch_options`.
+    """
+    engine = engine or Engine()
+    tabs = {
+        "Webcam": build_webcam_tab,
+        "Image": build_image_tab,
+        "Video": build_video_tab,
+        "Models & about": build_about_tab,
+    }
+    with gr.Blocks(
+        title="FaceInsight", analytics_enabled=False, delete_cache=DELETE_CACHE, fill_width=True
+    ) as demo:
+        gr.Markdown(TITLE, elem_id="title")
+        status = gr.Markdown(engine.status(), elem_id="status")
+        with gr.Row(equal_height=False):
+            # Rendered first for its components, shown second.
+            with gr.Column(scale=1, min_width=240, render=False) as panel:
+                settings = side_panel(engine)
+            with gr.Column(scale=4, min_width=300), gr.Tabs(selected="Image"):
+                for name, build in tabs.items():
+                    with gr.Tab(name, id=name):
+                        build(engine, settings, status)
+            panel.render()
+        gr.Markdown(FOOTER, elem_id="footer")
+        build_api(engine)
+        # A visitor who comes later sees what has been fetched since.
+        demo.load(engine.status, None, status, api_visibility="private", show_progress="hidden")
+    return demo

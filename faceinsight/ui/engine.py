@@ -1,0 +1,122 @@
+"""The analyzers of a running app: one a pack, loaded once, shared by all visitors."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from faceinsight.analyzer import FaceAnalyzer
+from faceinsight.errors import FaceInsightError, PackError
+from faceinsight.packs import AUTO, pack_names, resolve
+from faceinsight.results import FrameAnalysis
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Gives every tab its analyzer, and says how it is doing."""
+
+    def __init__(self, pack: str | Path = AUTO, models: str | Path | None = None) -> None:
+        """Remembers what to load; nothing is loaded yet.
+
+        Args:
+            pack: The pack that visitors find chosen: a name, a folder, or "auto".
+            models: A folder to look for model files in before all others.
+        """
+        self.default = str(pack)
+        self._models = models
+        self._analyzers: dict[str, FaceAnalyzer] = {}
+        self._lock = threading.Lock()
+
+    def analyzer(self, pack: str | None = None) -> FaceAnalyzer:
+        """Returns the analyzer of a pack, loaded at the first call.
+
+        Args:
+            pack: One of `choices()`; the default where None.
+
+        Raises:
+            PackError: If the pack is unknown or its detector is not here.
+            ModelFileError: If a model file is not the declared one.
+        """
+        name = pack or self.default
+        if name not in self.choices():
+            raise PackError(f"There is no model pack called '{name}': choose one of the list.")
+        with self._lock:
+            if name not in self._analyzers:
+                self._analyzers[name] = FaceAnalyzer(name, models=self._models)
+            return self._analyzers[name]
+
+    def choices(self) -> tuple[str, ...]:
+        """Returns the packs a visitor may choose, the default first."""
+        others = [n for n in pack_names(self._models) if n != self.default and self._is_here(n)]
+        return (self.default, *others)
+
+    def _is_here(self, pack: str) -> bool:
+        try:
+            return "detector" in resolve(pack, self._models).paths
+        except FaceInsightError:
+            return False
+
+    def forget(self) -> None:
+        """Drops the loaded analyzers, so that newly fetched files are found."""
+        with self._lock:
+            self._analyzers.clear()
+
+    def problem(self) -> str | None:
+        """Loads the default pack; returns one sentence that says why it cannot be, or None."""
+        try:
+            self.analyzer()
+        except FaceInsightError as error:
+            return str(error)
+        return None
+
+    def status(self, pack: str | None = None, analysis: FrameAnalysis | None = None) -> str:
+        """Returns the status line in Markdown: pack, provider, time, and what is left out."""
+        try:
+            analyzer = self.analyzer(pack)
+        except FaceInsightError as error:
+            return f"⚠️ {error}"
+        parts = [
+            f"Pack **{analyzer.pack.name}**",
+            analyzer.providers[0].removesuffix("ExecutionProvider"),
+        ]
+        if analysis is not None:
+            parts.append(f"**{analysis.elapsed_ms:.0f} ms** per frame")
+        line = " · ".join(parts)
+        for stage, reason in analyzer.missing.items():
+            line += f"  \n⚠️ No {stage}: {reason}"
+        return line
+
+
+def friendly(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Turns what goes wrong in an event of the page into one sentence on the page."""
+
+    @functools.wraps(fn)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return fn(*args, **kwargs)
+        except Exception as error:
+            raise as_page_error(error) from error
+
+    return guarded
+
+
+def as_page_error(error: Exception) -> gr.Error:
+    """Returns what Gradio shows for an error: its sentence where it is ours, never a traceback."""
+    if isinstance(error, gr.Error):
+        return error
+    if isinstance(error, FaceInsightError):
+        return gr.Error(str(error), print_exception=False)
+    log.error("An event of the page failed: %s", error)
+    log.debug("The traceback:", exc_info=error)
+    return gr.Error(
+        "Something unexpected went wrong: try again, or start FaceInsight with --debug and report "
+        "what it prints.",
+        print_exception=False,
+    )

@@ -1,0 +1,150 @@
+"""Serves the page until it is stopped, in a folder of its own that is removed then."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import signal
+import socket
+import tempfile
+import threading
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import gradio as gr
+
+from faceinsight.errors import FaceInsightError
+from faceinsight.packs import AUTO
+from faceinsight.resources import asset
+from faceinsight.ui.demo import build_demo
+from faceinsight.ui.engine import Engine
+from faceinsight.ui.theme import build_theme
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+PORT = 7860
+MAX_UPLOAD = "500mb"
+
+
+class LaunchError(FaceInsightError):
+    """The page cannot be served."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOptions:
+    """How to serve the page.
+
+    Attributes:
+        host: The address to listen on; "0.0.0.0" for every network of this machine.
+        port: The port to listen on.
+        share: Whether to ask Gradio for a public link.
+        auth: (user, password) that visitors must give, or None.
+        pack: The model pack that visitors find chosen.
+        models: A folder to look for model files in before all others.
+    """
+
+    host: str = HOST
+    port: int = PORT
+    share: bool = False
+    auth: tuple[str, str] | None = None
+    pack: str = AUTO
+    models: str | None = None
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises LaunchError where a port cannot be listened on."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            if os.name == "posix":
+                # As the server does: a port is not in use because of a connection that has ended.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise LaunchError(
+            f"Port {port} of {host} cannot be used ({(error.strerror or str(error)).lower()}): "
+            "stop the program that uses it, or choose another with --port."
+        ) from error
+    except OverflowError as error:
+        raise LaunchError(f"There is no port {port}: choose one from 1 to 65535.") from error
+
+
+def launch(options: LaunchOptions = LaunchOptions()) -> None:
+    """Serves the page until Ctrl+C or a termination signal.
+
+    Args:
+        options: How to serve it.
+
+    Raises:
+        LaunchError: If the port cannot be used.
+    """
+    check_port(options.host, options.port)
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    with tempfile.TemporaryDirectory(prefix="faceinsight-", ignore_cleanup_errors=True) as folder:
+        # Uploads and results live and die with this folder.
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        engine = Engine(options.pack, options.models)
+        problem = engine.problem()
+        demo = build_demo(engine)
+        start(demo, options)
+        print(f"FaceInsight is at {demo.local_url.rstrip('/')}", flush=True)
+        if problem is None:
+            print(engine.status().replace("**", "").replace("  \n", "\n"), flush=True)
+        else:
+            print(f"It cannot analyse faces yet. {problem}", flush=True)
+        if demo.share_url:
+            print(f"For one week also at {demo.share_url}", flush=True)
+        elif options.share:
+            print(
+                "There is no share link: Gradio's tunnel helper could not be downloaded or could "
+                "not connect. The page is served on this machine only.",
+                flush=True,
+            )
+        print("Press Ctrl+C to stop.", flush=True)
+        stop.wait()
+        demo.close(verbose=False)
+
+
+def start(demo: gr.Blocks, options: LaunchOptions) -> None:
+    """Starts the server and returns while it runs.
+
+    Args:
+        demo: The page.
+        options: How to serve it.
+    """
+    style: list[str | Path] = [asset("style.css")]
+    # Gradio says at length that there is no share link; we say so in a sentence.
+    hush = contextlib.redirect_stdout(io.StringIO()) if options.share else contextlib.nullcontext()
+    with hush, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        demo.queue(default_concurrency_limit=4, api_open=False).launch(
+            server_name=options.host,
+            server_port=options.port,
+            share=options.share,
+            auth=options.auth,
+            max_file_size=MAX_UPLOAD,
+            theme=build_theme(),
+            css_paths=style,
+            footer_links=["api", "settings"],
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            pwa=False,
+            quiet=True,
+            show_error=True,
+            prevent_thread_lock=True,
+            inbrowser=False,
+        )

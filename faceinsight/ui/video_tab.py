@@ -1,0 +1,198 @@
+"""The Video tab: a clip in; the annotated clip, a table and files out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from faceinsight.clips import ClipAnalysis, ClipOptions, ClipProgress, iter_clip
+from faceinsight.errors import FaceInsightError
+from faceinsight.export import csv_bytes, to_json
+from faceinsight.media.video import probe
+from faceinsight.ui import views
+from faceinsight.ui.engine import Engine, as_page_error, friendly
+from faceinsight.ui.files import publish, scratch_folder
+from faceinsight.ui.parts import Settings, live_image, need
+from faceinsight.ui.texts import VIDEO_HINT
+
+# How often the preview and the bar move.
+UPDATE_EVERY_S = 0.4
+RATES = (("every frame", 0), ("10 a second", 10), ("5 a second", 5), ("2 a second", 2))
+
+
+def progress_html(share: float, seconds_left: float) -> str:
+    """Returns the progress bar with the time left."""
+    minutes, seconds = divmod(round(seconds_left), 60)
+    left = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    return (
+        f'<div class="clip-progress"><progress max="1" value="{share:.3f}"></progress>'
+        f"<p>{share:.0%} · about {left} left</p></div>"
+    )
+
+
+def clip_summary(result: ClipAnalysis) -> str:
+    """Returns a line in Markdown about an analysed clip."""
+    seen = sum(1 for _, analysis in result.frames if analysis.faces)
+    most = max(len(analysis.faces) for _, analysis in result.frames)
+    rows = sum(len(analysis.faces) for _, analysis in result.frames)
+    line = (
+        f"**{len(result.frames)} frames** analysed, {seen} with faces, at most "
+        f"{views.count_faces(most)} at once."
+    )
+    if rows > views.MAX_TABLE_ROWS:
+        line += f" The table shows {views.MAX_TABLE_ROWS} of {rows} rows; the CSV has all."
+    return line if result.note is None else f"{line}  \n⚠️ {result.note}"
+
+
+def build_video_tab(
+    engine: Engine, settings: list[gr.components.Component], status: gr.Markdown
+) -> None:
+    """Builds the tab inside the current Blocks context.
+
+    Args:
+        engine: The app's models.
+        settings: The side panel's components, in the order of `Settings`.
+        status: The page's status line.
+    """
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=280):
+            source = gr.Video(label="Clip", sources=["upload"], height=340, elem_id="video-input")
+            with gr.Row():
+                start = gr.Number(0, label="From (s)", minimum=0, min_width=90)
+                end = gr.Number(0, label="To (s), 0 for the end", minimum=0, min_width=90)
+                rate = gr.Dropdown(list(RATES), value=0, label="Analyse", min_width=120)
+            with gr.Row():
+                run = gr.Button("Analyse", variant="primary", elem_id="video-run")
+                cancel = gr.Button(
+                    "Cancel", variant="stop", interactive=False, elem_id="video-cancel"
+                )
+        with gr.Column(min_width=280):
+            preview = live_image(
+                label="Preview", height=340, visible=False, buttons=[], elem_id="video-preview"
+            )
+            annotated = gr.Video(
+                label="Annotated clip", height=340, interactive=False, elem_id="video-output"
+            )
+            bar = gr.HTML("", elem_id="video-progress")
+    notice = gr.Markdown(VIDEO_HINT, elem_id="video-notice", elem_classes="notice")
+    table = gr.Dataframe(
+        headers=views.CLIP_HEADERS,
+        label="One row a face and analysed frame",
+        interactive=False,
+        wrap=True,
+        max_height=360,
+        elem_id="video-table",
+    )
+    with gr.Row():
+        csv_file = gr.DownloadButton("Download CSV", interactive=False, min_width=150)
+        json_file = gr.DownloadButton("Download JSON", interactive=False, min_width=150)
+
+    def idle(message: str) -> dict[Any, Any]:
+        return {
+            preview: gr.Image(visible=False),
+            annotated: gr.Video(visible=True),
+            bar: "",
+            notice: message,
+            run: gr.Button(interactive=True),
+            cancel: gr.Button(interactive=False),
+        }
+
+    def running(step: ClipProgress | None) -> dict[Any, Any]:
+        if step is not None:
+            return {preview: step.preview, bar: progress_html(step.share, step.seconds_left)}
+        return {
+            preview: gr.Image(value=None, visible=True),
+            annotated: gr.Video(value=None, visible=False),
+            bar: progress_html(0, 0),
+            notice: "Analysing…",
+            run: gr.Button(interactive=False),
+            cancel: gr.Button(interactive=True),
+            table: [],
+            csv_file: gr.DownloadButton(value=None, interactive=False),
+            json_file: gr.DownloadButton(value=None, interactive=False),
+        }
+
+    def finished(path: str, out: Path, result: ClipAnalysis, pack: str) -> dict[Any, Any]:
+        stem = Path(path).stem
+        return idle(clip_summary(result)) | {
+            annotated: gr.Video(value=str(out), visible=True),
+            table: views.clip_table(result.frames),
+            csv_file: gr.DownloadButton(
+                value=publish(csv_bytes(result.rows(), ("time", "face")), f"{stem}.csv"),
+                interactive=True,
+            ),
+            json_file: gr.DownloadButton(
+                value=publish(to_json(result.as_dict()), f"{stem}.json"), interactive=True
+            ),
+            status: engine.status(pack, result.frames[-1][1]),
+        }
+
+    def on_run(
+        path: str | None, start_s: float | None, end_s: float | None, per_second: int, *values: Any
+    ) -> Iterator[dict[Any, Any]]:
+        chosen = Settings.of(values)
+        options = ClipOptions(
+            start=start_s or 0.0,
+            end=end_s or None,
+            rate=per_second or None,
+            draw=chosen.draw,
+            **chosen.detect,
+        )
+        try:
+            path = need(path, "clip")
+            with scratch_folder() as folder:
+                out = folder / f"{Path(path).stem}-faces.mp4"
+                steps = iter_clip(engine.analyzer(chosen.pack), path, out, options)
+                yield running(None)
+                shown_at = 0.0
+                result = None
+                for step in steps:
+                    if isinstance(step, ClipAnalysis):
+                        result = step
+                    elif time.monotonic() - shown_at >= UPDATE_EVERY_S:
+                        shown_at = time.monotonic()
+                        yield running(step)
+                assert result is not None
+                # Gradio copies the clip to its cache before the folder goes.
+                yield finished(path, out, result, chosen.pack)
+        except FaceInsightError as error:
+            yield idle(f"⚠️ {error}")
+        except Exception as error:
+            yield idle(f"⚠️ {as_page_error(error).message}")
+
+    def on_upload(path: str | None) -> str:
+        if path is None:
+            return VIDEO_HINT
+        try:
+            info = probe(path)
+        except FaceInsightError as error:
+            return f"⚠️ {error}"
+        return (
+            f"{info.duration:.1f} seconds, {info.width} x {info.height} pixels, "
+            f"{info.fps:.3g} frames a second. Press *Analyse*."
+        )
+
+    outputs = [preview, annotated, bar, notice, run, cancel, table, csv_file, json_file, status]
+    source.change(
+        friendly(on_upload), source, notice, show_progress="hidden", api_visibility="private"
+    )
+    job = run.click(
+        on_run,
+        [source, start, end, rate, *settings],
+        outputs,
+        show_progress="hidden",
+        concurrency_limit=2,
+        api_visibility="private",
+    )
+    cancel.click(
+        lambda: idle("Cancelled; nothing was kept."),
+        None,
+        [preview, annotated, bar, notice, run, cancel],
+        cancels=[job],
+        queue=False,
+        api_visibility="private",
+    )

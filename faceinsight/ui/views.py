@@ -1,0 +1,84 @@
+"""Results as the page shows them: table cells, captions, bars."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faceinsight.drawing import caption, face_thumbnail, percent
+from faceinsight.results import Classification, Face, FrameAnalysis
+from faceinsight.ui.texts import NO_FACE
+
+HEADERS = ["#", "Age", "Age range", "Gender", "Emotion", "Detection", "Box (x1, y1, x2, y2)"]
+CLIP_HEADERS = ["Time (s)", *HEADERS]
+# Beyond this a table in a page is no help; the CSV has all rows.
+MAX_TABLE_ROWS = 500
+_UNKNOWN = "–"
+
+Cells = list[list[Any]]
+
+
+def _class_cell(answer: Classification | None) -> str:
+    return _UNKNOWN if answer is None else f"{answer.label} {percent(answer.confidence)}"
+
+
+def _cells(face: Face, number: int) -> list[Any]:
+    return [
+        number,
+        _UNKNOWN if face.age is None else round(face.age),
+        _UNKNOWN if face.age_range is None else f"{face.age_range[0]:.0f}–{face.age_range[1]:.0f}",
+        _class_cell(face.gender),
+        _class_cell(face.emotion),
+        percent(face.det_score),
+        ", ".join(f"{v:.0f}" for v in face.bbox),
+    ]
+
+
+def table(analysis: FrameAnalysis) -> Cells:
+    """Returns the table of an image, one row a face, in the order of `HEADERS`."""
+    return [_cells(face, number) for number, face in enumerate(analysis.faces, start=1)]
+
+
+def clip_table(frames: tuple[tuple[float, FrameAnalysis], ...]) -> Cells:
+    """Returns the first rows of a clip, one a face and analysed frame, as of `CLIP_HEADERS`."""
+    rows: Cells = []
+    for time, analysis in frames:
+        rows += [[round(time, 2), *row] for row in table(analysis)]
+        if len(rows) >= MAX_TABLE_ROWS:
+            break
+    return rows[:MAX_TABLE_ROWS]
+
+
+def gallery(
+    image: npt.NDArray[np.uint8], analysis: FrameAnalysis
+) -> list[tuple[npt.NDArray[np.uint8], str]]:
+    """Returns (crop, caption) of every face of an image, (h, w, 3) uint8 RGB each."""
+    return [
+        (face_thumbnail(image, face), " · ".join(caption(face, number)))
+        for number, face in enumerate(analysis.faces, start=1)
+    ]
+
+
+def bars(face: Face | None) -> dict[str, float] | None:
+    """Returns the emotions of a face for bars; None where nothing is known."""
+    return None if face is None or face.emotion is None else face.emotion.as_dict()
+
+
+def bars_title(analysis: FrameAnalysis | None, index: int | None) -> str:
+    """Returns the heading of the emotion bars."""
+    if analysis is None or index is None:
+        return "Emotion"
+    return f"Emotion of face #{index + 1}"
+
+
+def count_faces(count: int) -> str:
+    """Returns the number of faces in words."""
+    return "**1 face**" if count == 1 else f"**{count} faces**"
+
+
+def summary(analysis: FrameAnalysis, note: str | None = None) -> str:
+    """Returns one line in Markdown about an analysed image."""
+    line = f"{count_faces(len(analysis.faces))}. Choose one in the gallery or the table."
+    return f"{line if analysis.faces else NO_FACE}{f'  {chr(10)}{note}' if note else ''}"
