@@ -174,7 +174,8 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MediaError(
-            f"The folder {folder} cannot be made ({(error.strerror or '').lower()}): choose another."
+            f"The folder {folder} cannot be made ({(error.strerror or '').lower()}): "
+            "choose another."
         ) from error
 
 

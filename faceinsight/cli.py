@@ -15,7 +15,7 @@ from faceinsight.errors import FaceInsightError, PackError
 AUTO = "auto"
 
 
-class _Usage(FaceInsightError):
+class _UsageError(FaceInsightError):
     """The command line asks for something that makes no sense."""
 
 
@@ -91,9 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 for success, 1 where something could not be done.
     """
     args = build_parser().parse_args(argv)
-    logging.basicConfig(
-        level=logging.DEBUG if args.debug else logging.ERROR, format="%(levelname)s: %(message)s"
-    )
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("faceinsight").setLevel(logging.DEBUG if args.debug else logging.ERROR)
     try:
         return int(args.run(args))
     except BrokenPipeError:
@@ -115,7 +114,7 @@ def _app(args: argparse.Namespace) -> int:
     if args.auth is not None:
         user, colon, password = args.auth.partition(":")
         if not (user and colon and password):
-            raise _Usage("--auth needs a user and a password: give them as USER:PASS.")
+            raise _UsageError("--auth needs a user and a password: give them as USER:PASS.")
         auth = (user, password)
     launch(LaunchOptions(args.host, args.port, args.share, auth, args.pack, args.models))
     return 0
@@ -186,6 +185,6 @@ def _fetch(name: str) -> int:
     def progress(file: str, done: int, total: int | None) -> None:
         _show_progress(file, done / total if total else 0.0)
 
-    for path in fetch_pack(name, progress) or ["All files were here already."]:
-        print(path)
+    fetched = fetch_pack(name, progress)
+    print("\n".join(map(str, fetched)) or "All files were here already.")
     return 0

@@ -17,7 +17,7 @@ from faceinsight.results import Face
 UInt8Array = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
 
-# Okabe and Ito's colours, which people with any colour vision can tell apart; dark text reads on all.
+# Okabe and Ito's colours: people with any colour vision tell them apart, dark text reads on all.
 PALETTE: tuple[Color, ...] = (
     (86, 180, 233),
     (230, 159, 0),

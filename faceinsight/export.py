@@ -115,5 +115,5 @@ def _safe_cell(value: Any) -> Any:
 
 
 def csv_bytes(rows: Iterable[Row], columns: Sequence[str] = ("face",)) -> bytes:
-    """Returns `to_csv` as a file's content, with the byte-order mark that tells Excel it is UTF-8."""
+    """Returns `to_csv` as a file's content, with the byte-order mark by which Excel knows UTF-8."""
     return to_csv(rows, columns).encode("utf-8-sig")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 # Read by ONNX Runtime while it loads.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-import onnxruntime as ort  # noqa: E402
+import onnxruntime as ort
 
 from faceinsight.errors import ModelFileError
 

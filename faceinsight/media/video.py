@@ -211,7 +211,8 @@ class VideoWriter:
             self._container.mux(self._stream.encode(frame))
         except (FFmpegError, OSError) as error:
             raise MediaError(
-                f"{self.path.name} cannot be written ({error.strerror}): check the folder and the disk."
+                f"{self.path.name} cannot be written ({error.strerror}): "
+                "check the folder and the disk."
             ) from error
 
     def _open(self, width: int, height: int) -> None:

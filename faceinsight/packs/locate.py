@@ -90,7 +90,7 @@ def load_spec(pack: str | Path, models: str | Path | None = None) -> PackSpec:
         folder = folder.resolve()
         return parse_pack(text, folder.name, str(folder / PACK_FILE), folder)
     if is_path:
-        raise PackError(f"There is no {PACK_FILE} in {folders[0]}: give the folder of a model pack.")
+        raise PackError(f"There is no {PACK_FILE} in {folders[0]}: give the folder of a pack.")
     if name not in KNOWN_PACKS:
         known = ", ".join(pack_names(models))
         raise PackError(f"There is no model pack called '{name}': use one of {known}, or a folder.")

@@ -121,15 +121,15 @@ class _Table:
         if value is ...:
             raise PackError(f"{self.where} lacks the key '{key}': add it.")
         if value is not default and (not isinstance(value, kind) or isinstance(value, bool)):
-            raise PackError(f"{self.where} has a '{key}' of the wrong type ({value!r}): correct it.")
+            raise PackError(
+                f"{self.where} has a '{key}' of the wrong type ({value!r}): correct it."
+            )
         return value
 
     def one_of(self, key: str, allowed: tuple[str, ...], default: Any = ...) -> str:
         value: str = self.take(key, str, default)
         if value not in allowed:
-            raise PackError(
-                f"{self.where} has {key} = {value!r}: use one of {', '.join(allowed)}."
-            )
+            raise PackError(f"{self.where} has {key} = {value!r}: use one of {', '.join(allowed)}.")
         return value
 
     def numbers(self, key: str, count: int, default: Any = ...) -> tuple[float, ...]:

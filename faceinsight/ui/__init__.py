@@ -7,8 +7,8 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
-from faceinsight.ui.demo import build_demo  # noqa: E402
-from faceinsight.ui.engine import Engine  # noqa: E402
-from faceinsight.ui.launch import LaunchOptions, launch  # noqa: E402
+from faceinsight.ui.demo import build_demo
+from faceinsight.ui.engine import Engine
+from faceinsight.ui.launch import LaunchOptions, launch
 
 __all__ = ["Engine", "LaunchOptions", "build_demo", "launch"]

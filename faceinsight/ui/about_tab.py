@@ -12,7 +12,8 @@ from faceinsight.packs.fetch import fetch_pack
 from faceinsight.ui.engine import Engine, friendly
 from faceinsight.ui.texts import ABOUT, LICENCE_QUESTION
 
-HEADERS = ["Pack", "Stage", "File", "Size", "Licence", "On this machine"]
+HEADERS = ["Pack", "Stage", "File", "Size", "Here", "Licence"]
+WIDTHS = ["12%", "11%", "22%", "13%", "8%", "34%"]
 FETCHABLE = ("buffalo_s", "buffalo_l")
 
 
@@ -23,19 +24,21 @@ def pack_rows() -> list[list[str]]:
         try:
             resolved = resolve(name)
         except FaceInsightError as error:
-            rows.append([name, "", "", "", "", f"unusable: {error}"])
+            rows.append([name, "", "", "", "no", f"Unusable: {error}"])
             continue
         files = resolved.spec.files
         if not files:
-            rows.append([name, "", "", "", "", resolved.missing["detector"]])
+            rows.append([name, "", "", "", "no", resolved.missing["detector"]])
         for stage, file in files.items():
             size = f"{file.bytes / 1e6:.1f} MB" if file.bytes else "not published"
             here = "yes" if stage in resolved.paths else "no"
-            rows.append([name, stage, file.name, size, file.licence, here])
+            rows.append([name, stage, file.name, size, here, file.licence])
     return rows
 
 
-def download_progress(show: Callable[[float, str], object]) -> Callable[[str, int, int | None], None]:
+def download_progress(
+    show: Callable[[float, str], object],
+) -> Callable[[str, int, int | None], None]:
     """Returns a progress callback of `fetch_pack` that shows a share and a sentence."""
 
     def report(file: str, done: int, total: int | None) -> None:
@@ -59,12 +62,13 @@ def build_about_tab(
         table = gr.Dataframe(
             pack_rows(),
             headers=HEADERS,
+            column_widths=WIDTHS,
             label="Model packs",
             interactive=False,
             wrap=True,
             elem_id="packs-table",
         )
-        with gr.Row(equal_height=True):
+        with gr.Row(equal_height=False):
             wanted = gr.Dropdown(
                 [(f"{name}: {load_spec(name).title}", name) for name in FETCHABLE],
                 value=FETCHABLE[0],
@@ -72,7 +76,7 @@ def build_about_tab(
                 min_width=220,
             )
             agreed = gr.Checkbox(False, label=LICENCE_QUESTION, min_width=220)
-            fetch = gr.Button("Download", min_width=120, elem_id="fetch")
+            fetch = gr.Button("Download", min_width=120, scale=0, elem_id="fetch")
         notice = gr.Markdown("", elem_id="fetch-notice", elem_classes="notice")
         gr.Markdown(ABOUT)
 
@@ -87,13 +91,15 @@ def build_about_tab(
         except FaceInsightError as error:
             return (f"⚠️ {error}", *unchanged)
         engine.forget()
-        done = f"{len(fetched)} files of {pack} downloaded and verified." if fetched else (
-            f"All files of {pack} were here already."
+        done = (
+            f"{len(fetched)} files of {pack} downloaded and verified."
+            if fetched
+            else (f"All files of {pack} were here already.")
         )
         return (
             f"{done} Choose it in the side panel.",
             pack_rows(),
-            gr.Dropdown(choices=list(engine.choices())),
+            gr.Dropdown(choices=engine.named_choices(), value=engine.default),
             engine.status(),
         )
 

@@ -23,16 +23,25 @@ class Engine:
     """Gives every tab its analyzer, and says how it is doing."""
 
     def __init__(self, pack: str | Path = AUTO, models: str | Path | None = None) -> None:
-        """Remembers what to load; nothing is loaded yet.
+        """Chooses the default pack; nothing is loaded yet.
 
         Args:
             pack: The pack that visitors find chosen: a name, a folder, or "auto".
             models: A folder to look for model files in before all others.
         """
-        self.default = str(pack)
+        self._pack = str(pack)
         self._models = models
         self._analyzers: dict[str, FaceAnalyzer] = {}
         self._lock = threading.Lock()
+        self.default = self._find_default()
+
+    def _find_default(self) -> str:
+        if self._pack != AUTO:
+            return self._pack
+        try:
+            return resolve(AUTO, self._models).spec.name
+        except FaceInsightError:
+            return AUTO
 
     def analyzer(self, pack: str | None = None) -> FaceAnalyzer:
         """Returns the analyzer of a pack, loaded at the first call.
@@ -57,6 +66,12 @@ class Engine:
         others = [n for n in pack_names(self._models) if n != self.default and self._is_here(n)]
         return (self.default, *others)
 
+    def named_choices(self) -> list[tuple[str, str]]:
+        """Returns (name to show, choice) of every pack a visitor may choose."""
+        return [
+            ("none here yet" if name == AUTO else Path(name).name, name) for name in self.choices()
+        ]
+
     def _is_here(self, pack: str) -> bool:
         try:
             return "detector" in resolve(pack, self._models).paths
@@ -67,6 +82,7 @@ class Engine:
         """Drops the loaded analyzers, so that newly fetched files are found."""
         with self._lock:
             self._analyzers.clear()
+        self.default = self._find_default()
 
     def problem(self) -> str | None:
         """Loads the default pack; returns one sentence that says why it cannot be, or None."""

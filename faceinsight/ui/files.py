@@ -26,6 +26,19 @@ def publish(content: bytes | str, name: str) -> str:
     return save_bytes_to_cache(data, name, get_upload_folder())
 
 
+def publish_file(path: Path) -> str:
+    """Moves a finished file of a `scratch_folder` to where `publish` puts files.
+
+    Args:
+        path: The file; its name is the one that the visitor sees.
+
+    Returns:
+        The new path, for a component of the page.
+    """
+    folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
+    return str(path.replace(folder / path.name))
+
+
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Gives a folder for a file in the making, and removes it whatever happens."""

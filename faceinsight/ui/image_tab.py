@@ -64,36 +64,38 @@ def build_image_tab(
                 elem_id="image-output",
             )
     notice = gr.Markdown(IMAGE_HINT, elem_id="image-notice", elem_classes="notice")
+    gr.Examples(example_pictures(), inputs=source, label="Examples")
+    gallery = gr.Gallery(
+        label="Faces found",
+        show_label=False,
+        format="jpeg",
+        columns=6,
+        height=190,
+        object_fit="cover",
+        allow_preview=False,
+        interactive=False,
+        buttons=[],
+        elem_id="image-gallery",
+    )
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=280):
-            gallery = gr.Gallery(
-                label="Faces found",
-                format="jpeg",
-                columns=6,
-                height=190,
-                object_fit="contain",
-                allow_preview=False,
+            table = gr.Dataframe(
+                headers=views.HEADERS,
+                column_widths=views.WIDTHS,
+                label="One row a face",
                 interactive=False,
-                buttons=[],
-                elem_id="image-gallery",
+                wrap=True,
+                max_height=330,
+                elem_id="image-table",
             )
-        with gr.Column(scale=2, min_width=280):
+        with gr.Column(scale=1, min_width=240):
             bars = gr.Label(label="Emotion", show_heading=False, elem_id="image-bars")
-    table = gr.Dataframe(
-        headers=views.HEADERS,
-        label="One row a face",
-        interactive=False,
-        wrap=True,
-        max_height=320,
-        elem_id="image-table",
-    )
     with gr.Row():
         files = {
             "csv": gr.DownloadButton("Download CSV", interactive=False, min_width=150),
             "json": gr.DownloadButton("Download JSON", interactive=False, min_width=150),
             "picture": gr.DownloadButton("Download picture", interactive=False, min_width=150),
         }
-    gr.Examples(example_pictures(), inputs=source, label="Examples")
 
     outputs = [analysis_state, annotated, notice, gallery, table, bars, *files.values(), status]
 
@@ -105,7 +107,10 @@ def build_image_tab(
             gallery: [],
             table: [],
             bars: gr.Label(value=None, label="Emotion"),
-            **{button: gr.DownloadButton(value=None, interactive=False) for button in files.values()},
+            **{
+                button: gr.DownloadButton(value=None, interactive=False)
+                for button in files.values()
+            },
         }
 
     def on_picture(

@@ -70,7 +70,7 @@ def side_panel(engine: Engine) -> list[gr.components.Component]:
     """Builds the settings that every tab shares, in the order of `Settings`."""
     return [
         gr.Dropdown(
-            list(engine.choices()), value=engine.default, label="Model pack", elem_id="pack"
+            engine.named_choices(), value=engine.default, label="Model pack", elem_id="pack"
         ),
         threshold_slider(),
         min_face_slider(),

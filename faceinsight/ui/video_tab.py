@@ -15,7 +15,7 @@ from faceinsight.export import csv_bytes, to_json
 from faceinsight.media.video import probe
 from faceinsight.ui import views
 from faceinsight.ui.engine import Engine, as_page_error, friendly
-from faceinsight.ui.files import publish, scratch_folder
+from faceinsight.ui.files import publish, publish_file, scratch_folder
 from faceinsight.ui.parts import Settings, live_image, need
 from faceinsight.ui.texts import VIDEO_HINT
 
@@ -29,8 +29,9 @@ def progress_html(share: float, seconds_left: float) -> str:
     minutes, seconds = divmod(round(seconds_left), 60)
     left = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
     return (
-        f'<div class="clip-progress"><progress max="1" value="{share:.3f}"></progress>'
-        f"<p>{share:.0%} · about {left} left</p></div>"
+        f'<div class="clip-progress" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{share * 100:.0f}"><div style="width: {share:.1%}"></div></div>'
+        f'<p class="clip-left">{share:.0%} · about {left} left</p>'
     )
 
 
@@ -63,7 +64,7 @@ def build_video_tab(
             source = gr.Video(label="Clip", sources=["upload"], height=340, elem_id="video-input")
             with gr.Row():
                 start = gr.Number(0, label="From (s)", minimum=0, min_width=90)
-                end = gr.Number(0, label="To (s), 0 for the end", minimum=0, min_width=90)
+                end = gr.Number(0, label="To (s), 0: end", minimum=0, min_width=90)
                 rate = gr.Dropdown(list(RATES), value=0, label="Analyse", min_width=120)
             with gr.Row():
                 run = gr.Button("Analyse", variant="primary", elem_id="video-run")
@@ -81,6 +82,7 @@ def build_video_tab(
     notice = gr.Markdown(VIDEO_HINT, elem_id="video-notice", elem_classes="notice")
     table = gr.Dataframe(
         headers=views.CLIP_HEADERS,
+        column_widths=views.CLIP_WIDTHS,
         label="One row a face and analysed frame",
         interactive=False,
         wrap=True,
@@ -116,10 +118,10 @@ def build_video_tab(
             json_file: gr.DownloadButton(value=None, interactive=False),
         }
 
-    def finished(path: str, out: Path, result: ClipAnalysis, pack: str) -> dict[Any, Any]:
+    def finished(path: str, clip: str, result: ClipAnalysis, pack: str) -> dict[Any, Any]:
         stem = Path(path).stem
         return idle(clip_summary(result)) | {
-            annotated: gr.Video(value=str(out), visible=True),
+            annotated: gr.Video(value=clip, visible=True),
             table: views.clip_table(result.frames),
             csv_file: gr.DownloadButton(
                 value=publish(csv_bytes(result.rows(), ("time", "face")), f"{stem}.csv"),
@@ -157,8 +159,7 @@ def build_video_tab(
                         shown_at = time.monotonic()
                         yield running(step)
                 assert result is not None
-                # Gradio copies the clip to its cache before the folder goes.
-                yield finished(path, out, result, chosen.pack)
+                yield finished(path, publish_file(out), result, chosen.pack)
         except FaceInsightError as error:
             yield idle(f"⚠️ {error}")
         except Exception as error:

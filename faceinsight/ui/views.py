@@ -11,8 +11,10 @@ from faceinsight.drawing import caption, face_thumbnail, percent
 from faceinsight.results import Classification, Face, FrameAnalysis
 from faceinsight.ui.texts import NO_FACE
 
-HEADERS = ["#", "Age", "Age range", "Gender", "Emotion", "Detection", "Box (x1, y1, x2, y2)"]
+HEADERS = ["#", "Age", "Age range", "Gender", "Emotion", "Detection", "Box"]
+WIDTHS = ["6%", "8%", "12%", "17%", "19%", "13%", "25%"]
 CLIP_HEADERS = ["Time (s)", *HEADERS]
+CLIP_WIDTHS = ["12%", "5%", "7%", "11%", "16%", "17%", "12%", "20%"]
 # Beyond this a table in a page is no help; the CSV has all rows.
 MAX_TABLE_ROWS = 500
 _UNKNOWN = "–"

@@ -83,9 +83,10 @@ def build_webcam_tab(
             )
     notice = gr.Markdown(WEBCAM_HINT, elem_id="webcam-notice", elem_classes="notice")
     with gr.Row(equal_height=False):
-        with gr.Column(scale=2, min_width=280):
+        with gr.Column(scale=3, min_width=280):
             table = gr.Dataframe(
                 headers=views.HEADERS,
+                column_widths=views.WIDTHS,
                 label="One row a face",
                 interactive=False,
                 wrap=True,
@@ -97,9 +98,7 @@ def build_webcam_tab(
                 label="Emotion of the largest face", show_heading=False, elem_id="webcam-bars"
             )
 
-    def on_frame(
-        frame: npt.NDArray[np.uint8] | None, pace: Pace, *values: Any
-    ) -> dict[Any, Any]:
+    def on_frame(frame: npt.NDArray[np.uint8] | None, pace: Pace, *values: Any) -> dict[Any, Any]:
         if frame is None:  # sent while the camera starts or stops
             return {notice: gr.skip()}
         now = time.monotonic()

@@ -1,0 +1,53 @@
+# make app: set up what is needed and serve the page.   make test: set up, then run every check.
+# Both work from a bare clone with Python 3.11 or later; the second run needs no network.
+
+PYTHON ?= python3
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: app test lint types pytest browser lock screenshots clean
+
+app: .venv/app.stamp
+	$(BIN)/python app.py $(ARGS)
+
+test: lint types pytest
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/dev.stamp
+	$(BIN)/mypy
+
+pytest: .venv/dev.stamp browser
+	$(BIN)/pytest $(ARGS)
+
+# The browser tests take a Chromium or Chrome that is installed, else Playwright's own.
+browser: .venv/dev.stamp
+	@$(BIN)/python tests/browser/find_chromium.py >/dev/null || $(BIN)/playwright install chromium \
+		|| echo "No Chromium could be had: the browser tests will be skipped."
+
+screenshots: .venv/dev.stamp
+	$(BIN)/python tests/browser/screenshots.py $(ARGS)
+
+# After a change of dependencies: the lock, and what pip and hosted Spaces read.
+lock: $(UV)
+	$(UV) lock
+	$(UV) export --quiet --frozen --no-dev --no-emit-project --no-hashes --no-annotate --no-header \
+		--output-file requirements.txt
+
+clean:
+	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache test-results
+
+.uv/bin/uv:
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv uv
+
+# Bytecode is compiled once here: the page then starts in half the time.
+.venv/app.stamp: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --quiet --frozen --no-dev --inexact --compile-bytecode
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --quiet --frozen --inexact --compile-bytecode
+	@touch $@ .venv/app.stamp
