@@ -8,7 +8,7 @@ import gradio as gr
 
 from faceinsight.errors import FaceInsightError, PackError
 from faceinsight.packs import load_spec, pack_names, resolve
-from faceinsight.packs.fetch import fetch_pack
+from faceinsight.packs.fetch import Progress, fetch_pack
 from faceinsight.ui.engine import Engine, friendly
 from faceinsight.ui.texts import ABOUT, LICENCE_QUESTION
 
@@ -36,9 +36,7 @@ def pack_rows() -> list[list[str]]:
     return rows
 
 
-def download_progress(
-    show: Callable[[float, str], object],
-) -> Callable[[str, int, int | None], None]:
+def download_progress(show: Callable[[float, str], object]) -> Progress:
     """Returns a progress callback of `fetch_pack` that shows a share and a sentence."""
 
     def report(file: str, done: int, total: int | None) -> None:

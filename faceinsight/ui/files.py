@@ -23,7 +23,7 @@ def publish(content: bytes | str, name: str) -> str:
         The path, for a component of the page.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
-    return save_bytes_to_cache(data, name, get_upload_folder())
+    return str(save_bytes_to_cache(data, name, get_upload_folder()))
 
 
 def publish_file(path: Path) -> str:

@@ -128,10 +128,10 @@ def build_image_tab(
         drawn = draw(loaded.pixels, analysis.faces, chosen.draw)
         stem = Path(path).stem
         record = {"file": Path(path).name, **analysis_dict(analysis)}
-        content = {
-            "csv": (csv_bytes(rows_of(analysis, file=Path(path).name)), f"{stem}.csv"),
-            "json": (to_json(record), f"{stem}.json"),
-            "picture": (encode_image(drawn), f"{stem}-faces.jpg"),
+        links = {
+            "csv": publish(csv_bytes(rows_of(analysis, file=Path(path).name)), f"{stem}.csv"),
+            "json": publish(to_json(record), f"{stem}.json"),
+            "picture": publish(encode_image(drawn), f"{stem}-faces.jpg"),
         }
         first = analysis.largest
         thumbs = drawn if chosen.blur else loaded.pixels
@@ -143,8 +143,8 @@ def build_image_tab(
             table: views.table(analysis),
             bars: bars_of(analysis, first),
             **{
-                files[kind]: gr.DownloadButton(value=publish(*named), interactive=True)
-                for kind, named in content.items()
+                files[kind]: gr.DownloadButton(value=link, interactive=True)
+                for kind, link in links.items()
             },
             status: engine.status(chosen.pack, analysis),
         }

@@ -92,7 +92,7 @@ def upload_image(**options: Any) -> gr.Image:
             raise gr.Error("The image has no content: upload a file.", print_exception=False)
         return None if payload is None else payload.path
 
-    component.preprocess = preprocess  # type: ignore[method-assign]
+    component.preprocess = preprocess
     return component
 
 
@@ -109,7 +109,7 @@ def live_image(**options: Any) -> gr.Image:
         content = base64.b64encode(encode_image(value, quality=STREAM_QUALITY)).decode()
         return ImageData(url=f"data:image/jpeg;base64,{content}", orig_name="frame.jpg")
 
-    component.postprocess = postprocess  # type: ignore[method-assign, assignment]
+    component.postprocess = postprocess
     return component
 
 
