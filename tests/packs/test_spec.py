@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+
+from faceinsight.errors import PackError
+from faceinsight.packs import load_spec
+from faceinsight.packs.spec import parse_pack
+from tests.toy_models import EMOTIONS_8, emotion_table, genderage_table
+
+DETECTOR = '[detector]\nfile = "d.onnx"\n'
+
+
+def test_a_whole_pack_is_read():
+    spec = parse_pack(
+        'title = "Mine"\ndescription = "A test."\n'
+        + DETECTOR
+        + genderage_table("a.onnx")
+        + emotion_table("e.onnx", EMOTIONS_8, extra="temperature = 1.5\n")
+        + '[heads.mask]\nfile = "m.onnx"\nsize = [64, 48]\ncrop = "aligned"\nlabels = ["no", "yes"]\n',
+        "mine",
+        "mine.toml",
+    )
+    assert (spec.name, spec.title, spec.description) == ("mine", "Mine", "A test.")
+    assert list(spec.files) == ["detector", "attributes", "emotion", "mask"]
+    models = dict(spec.face_models)
+    assert models["attributes"].output == "genderage"
+    assert models["emotion"].temperature == 1.5
+    assert (models["mask"].size, models["mask"].crop) == ((64, 48), "aligned")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("title = ", "is not valid TOML"),
+        ("[detector]\n", r"\[detector\] in p.toml lacks the key 'file'"),
+        ("[detector]\nfile = 3\n", "wrong type of 'file'|'file' of the wrong type"),
+        (DETECTOR + "speed = 3\n", r"keys that mean nothing here \(speed\)"),
+        (DETECTOR + "bytes = true\n", "'bytes'"),
+        (DETECTOR + "input_sizes = [[640]]\n", r"\[\[width, height\], ...\]"),
+        (DETECTOR + "input_sizes = [[640, 0]]\n", "whole pixels above zero"),
+        (genderage_table("a.onnx").replace("scaled_box", "oval"), "crop = 'oval': use one of"),
+        (genderage_table("a.onnx", "std = [1, 0, 1]\n"), "above zero"),
+        (genderage_table("a.onnx", "mean = [1, 2]\n"), "3 numbers in 'mean'"),
+        (genderage_table("a.onnx", 'output = "classes"\n'), "output = 'classes': use one of"),
+        (emotion_table("e.onnx", ("one",)), "two 'labels' or more"),
+        ('[heads.emotion]\nfile = "m.onnx"\n', "may not be called 'emotion'"),
+        ("colour = 1\n", "keys that mean nothing here"),
+    ],
+)
+def test_a_wrong_declaration_is_one_sentence(text, sentence):
+    with pytest.raises(PackError, match=sentence) as caught:
+        parse_pack(text, "p", "p.toml")
+    assert "\n" not in str(caught.value).strip()
+
+
+@pytest.mark.parametrize("pack", ["buffalo_s", "buffalo_l"])
+def test_the_catalogue_pins_every_file(pack):
+    spec = load_spec(pack)
+    assert list(spec.files) == ["detector", "attributes", "emotion"]
+    for file in spec.files.values():
+        assert (file.sha256 and len(file.sha256) == 64) or len(file.git_blob) == 40
+        assert file.url.startswith("https://github.com/deepinsight/") or "/sb-ai-lab/" in file.url
+    licences = [file.licence for file in spec.files.values()]
+    assert "non-commercial" in licences[0]
+    assert "Apache-2.0" in licences[2]
