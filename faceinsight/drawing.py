@@ -109,7 +109,7 @@ def draw(
     if options.boxes:
         for face, number in zip(faces, numbers, strict=True):
             x1, y1, x2, y2 = (round(v) for v in face.bbox)
-            cv2.rectangle(canvas, (x1, y1), (x2, y2), color_of(number), line_px, cv2.LINE_AA)
+            cv2.rectangle(canvas, (x1, y1), (x2, y2), color_of(number), line_px)
     # The surest face last, so that its label lies on top.
     for face, number in reversed(list(zip(faces, numbers, strict=True))):
         lines = caption(face, number, options.labels)

@@ -58,7 +58,11 @@ def toy_detector(path: Path) -> Path:
         s = str(stride)
         nodes += [
             helper.make_node(
-                "AveragePool", ["grey"], ["pool" + s], kernel_shape=[stride] * 2, strides=[stride] * 2
+                "AveragePool",
+                ["grey"],
+                ["pool" + s],
+                kernel_shape=[stride] * 2,
+                strides=[stride] * 2,
             ),
             helper.make_node("Mul", ["pool" + s, "gain"], ["high" + s]),
             helper.make_node("Add", ["high" + s, "off"], ["none" + s]),
@@ -102,12 +106,19 @@ def _mean_model(path: Path, side: int, weights: np.ndarray, batch: int | str = "
     """Writes a model whose output row is the crop's mean colour (0 to 1) times `weights` (3, K)."""
     image = helper.make_tensor_value_info("data", TensorProto.FLOAT, [batch, 3, side, side])
     out = helper.make_tensor_value_info("row", TensorProto.FLOAT, [batch, weights.shape[1]])
+    # insightface tells by these two that the model normalises by itself.
     nodes = [
-        helper.make_node("GlobalAveragePool", ["data"], ["pooled"]),
+        helper.make_node("Sub", ["data", "zero"], ["minus"], name="_minusscalar0"),
+        helper.make_node("Mul", ["minus", "one"], ["times"], name="_mulscalar0"),
+        helper.make_node("GlobalAveragePool", ["times"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["flat"]),
         helper.make_node("MatMul", ["flat", "weights"], ["row"]),
     ]
-    constants = {"weights": (weights / 255).astype(np.float32)}
+    constants = {
+        "weights": (weights / 255).astype(np.float32),
+        "zero": np.float32(0),
+        "one": np.float32(1),
+    }
     return _save(path, nodes, [image], [out], constants)
 
 

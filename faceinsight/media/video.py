@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -61,23 +62,30 @@ class VideoFrame:
     pixels: UInt8Array
 
 
+def _unreadable(label: str) -> MediaError:
+    return MediaError(
+        f"{label} is not a video that can be read, or it is cut short: "
+        "choose an MP4, MOV, WebM or MKV file."
+    )
+
+
 def _open(path: Path, label: str) -> Any:
     try:
         if path.stat().st_size == 0:
             raise MediaError(f"{label} is empty: choose another file.")
         container = av.open(str(path))
     except FFmpegError as error:
-        raise MediaError(
-            f"{label} is not a video that can be read, or it is cut short: "
-            "choose an MP4, MOV, WebM or MKV file."
-        ) from error
+        raise _unreadable(label) from error
     except OSError as error:
         raise MediaError(
             f"{label} cannot be read ({(error.strerror or str(error)).lower()}): check the path."
         ) from error
     if not container.streams.video or container.streams.video[0].codec_context is None:
+        sound = bool(container.streams.audio)
         container.close()
-        raise MediaError(f"{label} holds no video, only sound or data: choose another file.")
+        if not sound:
+            raise _unreadable(label)
+        raise MediaError(f"{label} holds no video, only sound: choose another file.")
     return container
 
 
@@ -199,7 +207,7 @@ class VideoWriter:
             MediaError: If the file cannot be written.
         """
         height, width = pixels.shape[:2]
-        try:
+        with self._errors():
             if self._container is None:
                 self._open(width, height)
             # 4:2:0 needs even sides: the last row or column is doubled where they are odd.
@@ -209,9 +217,14 @@ class VideoWriter:
             frame.pts = max(round(time / _TIME_BASE), self._last + _LEAST_STEP)
             self._last = frame.pts
             self._container.mux(self._stream.encode(frame))
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
         except (FFmpegError, OSError) as error:
             raise MediaError(
-                f"{self.path.name} cannot be written ({error.strerror}): "
+                f"{self.path.name} cannot be written ({(error.strerror or str(error)).lower()}): "
                 "check the folder and the disk."
             ) from error
 
@@ -232,9 +245,13 @@ class VideoWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._container is not None:
-            if kind is None:
+        if kind is None and self._container is not None:
+            with self._errors():
                 self._container.mux(self._stream.encode())
-            self._container.close()
-        if kind is not None:
-            self.path.unlink(missing_ok=True)
+                self._container.close()
+            return
+        if self._container is not None:
+            # The error that got us here is the one to tell of.
+            with suppress(FFmpegError, OSError):
+                self._container.close()
+        self.path.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
 
 import requests
 import urllib3
@@ -21,6 +20,7 @@ from faceinsight.packs.spec import ModelFile
 # (file name, bytes so far, bytes in all or None)
 Progress = Callable[[str, int, int | None], None]
 TIMEOUT_S = 30
+_CHUNK = 1 << 16
 
 
 def _silent(name: str, done: int, total: int | None) -> None:
@@ -28,21 +28,23 @@ def _silent(name: str, done: int, total: int | None) -> None:
 
 
 @contextmanager
-def _open(file: ModelFile) -> Iterator[tuple[IO[bytes], int | None]]:
+def _open(file: ModelFile) -> Iterator[tuple[Iterator[bytes], int | None]]:
     assert file.url is not None
     if file.member is None:
-        with requests.get(file.url, stream=True, timeout=TIMEOUT_S) as response:
+        with (
+            requests.Session() as session,
+            session.get(file.url, stream=True, timeout=TIMEOUT_S) as response,
+        ):
             response.raise_for_status()
             length = response.headers.get("Content-Length")
-            response.raw.decode_content = True
-            yield cast("IO[bytes]", response.raw), int(length) if length else None
+            yield response.iter_content(_CHUNK), int(length) if length else None
         return
     # A zip's directory is at its end: range requests spare us the rest of the archive.
     with RemoteZip(file.url, timeout=TIMEOUT_S) as archive:
         for info in archive.infolist():
             if PurePosixPath(info.filename).name == file.member:
                 with archive.open(info) as stream:
-                    yield stream, info.file_size
+                    yield iter(lambda: stream.read(_CHUNK), b""), info.file_size
                 return
         raise FetchError(f"{file.url} holds no file called {file.member}: tell the maintainers.")
 
@@ -65,12 +67,12 @@ def fetch_file(file: ModelFile, target: Path, progress: Progress = _silent) -> N
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with (
-            _open(file) as (stream, total),
+            _open(file) as (chunks, total),
             tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as out,
         ):
             part = Path(out.name)
             done = 0
-            while chunk := stream.read(1 << 16):
+            for chunk in chunks:
                 out.write(chunk)
                 done += len(chunk)
                 progress(file.name, done, total)

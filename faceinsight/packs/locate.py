@@ -87,7 +87,8 @@ def load_spec(pack: str | Path, models: str | Path | None = None) -> PackSpec:
             raise PackError(
                 f"The pack in {folder} cannot be read ({reason}): check its path and permissions."
             ) from error
-        folder = folder.resolve()
+        # Not resolved: a link to a pack bears the link's name.
+        folder = Path(os.path.abspath(folder))
         return parse_pack(text, folder.name, str(folder / PACK_FILE), folder)
     if is_path:
         raise PackError(f"There is no {PACK_FILE} in {folders[0]}: give the folder of a pack.")

@@ -58,6 +58,8 @@ class LaunchOptions:
 
 def check_port(host: str, port: int) -> None:
     """Raises LaunchError where a port cannot be listened on."""
+    if not 0 < port < 65536:
+        raise LaunchError(f"There is no port {port}: choose one from 1 to 65535 with --port.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM
@@ -72,8 +74,6 @@ def check_port(host: str, port: int) -> None:
             f"Port {port} of {host} cannot be used ({(error.strerror or str(error)).lower()}): "
             "stop the program that uses it, or choose another with --port."
         ) from error
-    except OverflowError as error:
-        raise LaunchError(f"There is no port {port}: choose one from 1 to 65535.") from error
 
 
 def launch(options: LaunchOptions = LaunchOptions()) -> None:

@@ -58,7 +58,7 @@ def test_real_models_equal_insightface(shared, real_pack, tmp_path, detector):
 
 
 def test_a_detector_of_free_size_equals_insightface(tmp_path, two_faces):
-    """The two passes that FaceAnalysis makes by default, as buffalo_s and buffalo_l declare them."""
+    """The two passes that FaceAnalysis makes by default, as the buffalo packs declare them."""
     toy_detector(tmp_path / "a" / "detector.onnx")
     toy_genderage(tmp_path / "a" / "genderage.onnx")
     pack = write_toy_pack(tmp_path / "b")

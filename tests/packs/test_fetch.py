@@ -175,6 +175,6 @@ def test_nothing_is_downloaded_unasked(monkeypatch):
     def refuse(*args: object, **options: object) -> None:
         raise AssertionError("a download was started")
 
-    monkeypatch.setattr(fetch.requests, "get", refuse)
+    monkeypatch.setattr(fetch.requests, "Session", refuse)
     monkeypatch.setattr(fetch, "RemoteZip", refuse)
     assert len(resolve("buffalo_l").missing) == 3

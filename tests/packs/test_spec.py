@@ -16,7 +16,8 @@ def test_a_whole_pack_is_read():
         + DETECTOR
         + genderage_table("a.onnx")
         + emotion_table("e.onnx", EMOTIONS_8, extra="temperature = 1.5\n")
-        + '[heads.mask]\nfile = "m.onnx"\nsize = [64, 48]\ncrop = "aligned"\nlabels = ["no", "yes"]\n',
+        + '[heads.mask]\nfile = "m.onnx"\nsize = [64, 48]\n'
+        + 'crop = "aligned"\nlabels = ["no", "yes"]\n',
         "mine",
         "mine.toml",
     )

@@ -1,0 +1,83 @@
+"""Runs the app as a user does: a process of its own, reached over HTTP."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+
+from tests.conftest import ROOT
+
+START_S = 60
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class App:
+    """A running app: its address, its process and what it has printed."""
+
+    def __init__(self, process: subprocess.Popen, url: str, log: Path) -> None:
+        self.process, self.url, self._log = process, url, log
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text()
+
+
+@contextmanager
+def served(folder: Path, *args: object, **environment: str) -> Iterator[App]:
+    """Starts `python app.py` with `args`, waits for its page, and stops it in the end."""
+    port = free_port()
+    log = folder / "app.log"
+    # Temporary files go to a folder of ours, so that a test can see what is left.
+    (folder / "tmp").mkdir(exist_ok=True)
+    env = os.environ | {"TMPDIR": str(folder / "tmp"), "NO_COLOR": "1"} | environment
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", "--port", str(port), *map(str, args)],
+            cwd=ROOT,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=env,
+        )
+    app = App(process, f"http://127.0.0.1:{port}", log)
+    try:
+        wait_for_page(app)
+        yield app
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+
+
+def wait_for_page(app: App) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if app.process.poll() is not None:
+            raise AssertionError(f"the app stopped: {app.output}")
+        try:
+            with urllib.request.urlopen(app.url, timeout=5):
+                pass
+        except (URLError, OSError):
+            time.sleep(0.1)
+            continue
+        # The page answers a moment before the app says so.
+        while "Press Ctrl+C" not in app.output and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return
+    raise AssertionError(f"no page after {START_S} s: {app.output}")

@@ -1,0 +1,144 @@
+"""The command line, run as a user runs it: a process of its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from faceinsight.media.video import probe
+from tests.conftest import ROOT
+from tests.toy_media import toy_frames, write_clip
+from tests.toy_models import toy_picture
+
+
+def run(*args: object, code: int = 0) -> subprocess.CompletedProcess:
+    done = subprocess.run(
+        [sys.executable, "-m", "faceinsight", *map(str, args)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONWARNINGS": "error"},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def photo(tmp_path, two_faces):
+    path = tmp_path / "photo.png"
+    Image.fromarray(two_faces).save(path)
+    return path
+
+
+def test_json(photo, toy_pack):
+    (record,) = json.loads(run("analyze", photo, "--json", "--pack", toy_pack).stdout)
+    assert record["file"] == str(photo)
+    assert record["stages"] == ["detector", "attributes", "emotion"]
+    assert [face["gender"] for face in record["faces"]] == ["female", "male"]
+    assert all(face["emotion"] for face in record["faces"])
+
+
+def test_csv_of_photos_and_clips(photo, toy_pack, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", toy_frames(4))
+    out = run("analyze", photo, clip, "--csv", "--pack", toy_pack).stdout
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["file"] for row in rows] == [str(photo)] * 2 + [str(clip)] * 4
+    assert [row["time"] for row in rows] == ["", "", "0.0", "0.1", "0.2", "0.3"]
+
+
+def test_text_says_each_face(photo, toy_pack):
+    lines = run("analyze", photo, "--pack", toy_pack).stdout.splitlines()
+    assert lines[0] == f"{photo}: 2 faces"
+    assert lines[1].startswith("  #1 · 9")
+    assert "female" in lines[1]
+
+
+def test_out_writes_annotated_files_beside_the_tables(photo, toy_pack, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", toy_frames(4))
+    other = tmp_path / "other"
+    other.mkdir()
+    Image.fromarray(toy_picture({})).save(other / "photo.png")
+    out = tmp_path / "new" / "out"
+    run("analyze", photo, other / "photo.png", clip, "--pack", toy_pack, "--out", out)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "clip-faces.mp4",
+        "faces.csv",
+        "faces.json",
+        "photo-2-faces.jpg",
+        "photo-faces.jpg",
+    ]
+    assert probe(out / "clip-faces.mp4").frames == 4
+    drawn = np.asarray(Image.open(out / "photo-faces.jpg"))
+    assert drawn[80, 96].max() > 150
+    assert len(json.loads((out / "faces.json").read_text())) == 3
+    assert len((out / "faces.csv").read_text("utf-8-sig").splitlines()) == 1 + 2 + 4
+
+
+def test_one_bad_file_does_not_lose_the_others(photo, toy_pack, tmp_path):
+    (tmp_path / "notes.jpg").write_text("not a picture")
+    done = run("analyze", tmp_path / "notes.jpg", photo, "--pack", toy_pack, "--json", code=1)
+    assert len(json.loads(done.stdout)) == 1
+    assert done.stderr.startswith("faceinsight: notes.jpg is not an image that can be read")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_models_it_says_how_to_get_them(photo, monkeypatch, tmp_path):
+    done = run("analyze", photo, "--pack", "buffalo_s", code=1)
+    assert "det_500m.onnx (2.5 MB) is not here" in done.stderr
+    assert "`faceinsight models fetch buffalo_s`" in done.stderr
+
+
+def test_debug_shows_the_traceback(photo):
+    done = subprocess.run(
+        [sys.executable, "-m", "faceinsight", "analyze", photo, "--pack", "nope", "--debug"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert "Traceback" in done.stderr
+
+
+def test_models_lists_the_packs():
+    out = run("models").stdout
+    for text in ("compact", "buffalo_s", "buffalo_l", "det_10g.onnx", "Apache-2.0", "not here"):
+        assert text in out
+
+
+def test_fetch_of_an_unknown_pack_is_one_sentence():
+    assert "no model pack called 'x'" in run("models", "fetch", "x", code=1).stderr
+
+
+@pytest.mark.parametrize("command", [[], ["analyze"], ["app"], ["models", "fetch"]])
+def test_help(command):
+    assert "usage: faceinsight" in run(*command, "--help").stdout
+
+
+def test_output_into_a_closed_pipe_is_no_error(photo, toy_pack):
+    command = f"{sys.executable} -m faceinsight analyze {photo} --json --pack {toy_pack} | true"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_real_photos(shared, real_pack):
+    photos = sorted((shared / "photos").glob("*.jpg"))
+    args = ["analyze", *photos, "--json", "--threshold", "0.6", "--pack", real_pack()]
+    records = json.loads(run(*args).stdout)
+    assert len(records) == 6
+    faces = [face for record in records for face in record["faces"]]
+    assert len(faces) >= 25
+    assert all(face["age"] is not None and face["gender"] for face in faces)

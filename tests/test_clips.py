@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import pytest
+
+from faceinsight import ClipAnalysis, ClipOptions, MediaError, analyze_clip, iter_clip
+from faceinsight.media.video import probe, read_frames
+from tests.toy_media import toy_frames, write_clip, write_tone
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return write_clip(tmp_path / "clip.mp4", toy_frames(15), sound=True)
+
+
+def columns(result):
+    return [round(a.faces[0].bbox[0] / 32) for _, a in result.frames]
+
+
+def test_every_frame_is_analysed_in_order(toy_analyzer, clip, tmp_path):
+    result = analyze_clip(toy_analyzer, clip, tmp_path / "out.mp4")
+    assert columns(result) == list(range(1, 16))
+    assert [t for t, _ in result.frames] == pytest.approx([n / 10 for n in range(15)])
+    assert result.note is None
+    info = probe(tmp_path / "out.mp4")
+    assert (info.width, info.height, info.frames) == (640, 480, 15)
+
+
+def test_the_written_clip_is_annotated(toy_analyzer, clip, tmp_path):
+    analyze_clip(toy_analyzer, clip, tmp_path / "out.mp4")
+    before, after = next(read_frames(clip)).pixels, next(read_frames(tmp_path / "out.mp4")).pixels
+    changed = abs(before.astype(int) - after).max(axis=2) > 60
+    assert changed[150:160, 32:60].any()  # the label above the box
+    assert not changed[300:].any()
+
+
+def test_a_lower_rate_keeps_labels_between_analyses(toy_analyzer, clip, tmp_path):
+    result = analyze_clip(toy_analyzer, clip, tmp_path / "out.mp4", ClipOptions(rate=2))
+    assert [t for t, _ in result.frames] == pytest.approx([0.0, 0.5, 1.0])
+    assert columns(result) == [1, 6, 11]
+    assert probe(tmp_path / "out.mp4").frames == 15
+
+
+def test_a_range_starts_the_written_clip_at_zero(toy_analyzer, clip, tmp_path):
+    result = analyze_clip(toy_analyzer, clip, tmp_path / "o.mp4", ClipOptions(start=0.5, end=0.9))
+    assert columns(result) == [6, 7, 8, 9, 10]
+    assert next(read_frames(tmp_path / "o.mp4")).time == 0
+    assert probe(tmp_path / "o.mp4").duration == pytest.approx(0.5, abs=0.11)
+
+
+def test_progress_rises_to_the_result(toy_analyzer, clip):
+    *steps, result = iter_clip(toy_analyzer, clip)
+    shares = [step.share for step in steps]
+    assert len(shares) == 15
+    assert shares == sorted(shares)
+    assert shares[-1] > 0.9
+    assert steps[0].preview.shape == (480, 640, 3)
+    assert isinstance(result, ClipAnalysis)
+
+
+def test_closing_the_iterator_cancels_and_leaves_nothing(toy_analyzer, clip, tmp_path):
+    out = tmp_path / "out.mp4"
+    steps = iter_clip(toy_analyzer, clip, out)
+    next(steps)
+    next(steps)
+    steps.close()
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (ClipOptions(start=2, end=1), "ends at 1 s, not after its start at 2 s"),
+        (ClipOptions(start=99), "lasts 1.5 s, and the range starts at 99 s"),
+        (ClipOptions(rate=-1), "The analysis rate is -1"),
+    ],
+)
+def test_wrong_options_are_one_sentence(toy_analyzer, clip, options, sentence):
+    with pytest.raises(MediaError, match=sentence):
+        analyze_clip(toy_analyzer, clip, options=options)
+
+
+def test_a_clip_cut_short_is_analysed_as_far_as_it_goes(toy_analyzer, tmp_path):
+    whole = write_clip(tmp_path / "whole.mp4", toy_frames(60)).read_bytes()
+    path = tmp_path / "half.mp4"
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    result = analyze_clip(toy_analyzer, path, tmp_path / "out.mp4")
+    assert "half.mp4 is" in result.note
+    assert "cut short" in result.note
+    assert 5 < len(result.frames) < 60
+    assert columns(result)[:5] == [1, 2, 3, 4, 5]
+    assert probe(tmp_path / "out.mp4").frames == pytest.approx(len(result.frames), abs=1)
+
+
+def test_no_video_stream(toy_analyzer, tmp_path):
+    with pytest.raises(MediaError, match="holds no video"):
+        analyze_clip(toy_analyzer, write_tone(tmp_path / "t.mp4"))
+
+
+def test_rows_and_json(toy_analyzer, clip):
+    result = analyze_clip(toy_analyzer, clip, options=ClipOptions(rate=5))
+    rows = result.rows(file="clip.mp4")
+    assert [row["time"] for row in rows] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4])
+    assert rows[0]["file"] == "clip.mp4"
+    record = result.as_dict()
+    assert (record["frames"], record["fps"], record["pack"]) == (8, 10, "toy")
+    assert record["rows"] == result.rows()
+
+
+def test_a_real_clip(shared, real_analyzer, tmp_path):
+    clip = shared / "clips" / "hamilton_multi_cuts.mp4"
+    result = analyze_clip(real_analyzer, clip, tmp_path / "out.mp4", ClipOptions(end=2.0, rate=2))
+    assert len(result.frames) == 4
+    assert all(analysis.faces for _, analysis in result.frames)
+    assert probe(tmp_path / "out.mp4").frames == pytest.approx(60, abs=2)
+
+
+def test_a_face_that_leaves_a_real_phone_clip(shared, real_analyzer):
+    clip = shared / "clips" / "face_then_none.mov"
+    counts = [
+        len(a.faces)
+        for _, a in analyze_clip(real_analyzer, clip, options=ClipOptions(rate=2)).frames
+    ]
+    assert counts[0] == 1
+    assert counts[-1] == 0

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import base64
+import io
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+
+from faceinsight import FaceInsightError, MediaError, PackError
+from faceinsight.packs import locate
+from faceinsight.ui import Engine
+from faceinsight.ui.about_tab import download_progress, pack_rows
+from faceinsight.ui.engine import as_page_error, friendly
+from faceinsight.ui.image_tab import example_pictures
+from faceinsight.ui.parts import Settings, live_image, need
+from faceinsight.ui.video_tab import progress_html
+from faceinsight.ui.views import MAX_TABLE_ROWS, bars, clip_table, summary, table
+from faceinsight.ui.webcam_tab import Pace
+
+
+def test_the_engine_loads_a_pack_once(toy_pack):
+    engine = Engine(toy_pack)
+    assert engine.analyzer() is engine.analyzer(str(toy_pack))
+    assert engine.problem() is None
+    assert engine.status() == "Pack **toy** · CPU"
+    assert engine.named_choices()[0] == ("toy", str(toy_pack))
+    with pytest.raises(PackError, match="choose one of the list"):
+        engine.analyzer("/etc")
+
+
+def test_the_status_says_time_and_what_is_left_out(toy_pack, toy_analyzer, tmp_path, two_faces):
+    text = (toy_pack / "pack.toml").read_text().replace("emotion.onnx", "gone.onnx")
+    for name in ("detector.onnx", "genderage.onnx"):
+        (tmp_path / name).symlink_to(toy_pack / name)
+    (tmp_path / "pack.toml").write_text(text)
+    status = Engine(tmp_path).status(analysis=toy_analyzer.analyze(two_faces))
+    assert "ms** per frame" in status
+    assert "No emotion: gone.onnx is not here" in status
+
+
+def test_without_models_the_engine_says_so_and_lives_on(monkeypatch, tmp_path):
+    monkeypatch.setattr(locate, "bundled_models", lambda: tmp_path / "none")
+    engine = Engine()
+    assert "`faceinsight models fetch buffalo_s`" in engine.problem()
+    assert engine.status().startswith("⚠️ No model pack is on this machine")
+    assert engine.named_choices() == [("none here yet", "auto")]
+
+
+def test_newly_fetched_packs_are_found(monkeypatch, toy_pack, isolated_home, tmp_path):
+    monkeypatch.setattr(locate, "bundled_models", lambda: tmp_path / "none")
+    engine = Engine()
+    (isolated_home / ".faceinsight").mkdir()
+    (isolated_home / ".faceinsight" / "mine").symlink_to(toy_pack)
+    engine.forget()
+    assert engine.default == "mine"
+    assert engine.problem() is None
+
+
+def test_errors_become_sentences_without_traceback(caplog):
+    ours = as_page_error(MediaError("The file is empty: choose another."))
+    assert (ours.message, ours.print_exception) == ("The file is empty: choose another.", False)
+    with pytest.raises(gr.Error, match="Something unexpected"):
+        friendly(lambda: 1 / 0)()
+    assert "division by zero" in caplog.text
+    assert friendly(lambda x: x + 1)(1) == 2
+    with pytest.raises(FaceInsightError, match="no clip yet: upload one"):
+        need(None, "clip")
+
+
+def test_live_frames_are_jpegs_in_a_data_url(two_faces):
+    component = live_image()
+    data = component.postprocess(two_faces)
+    kind, content = data.url.split(",")
+    assert kind == "data:image/jpeg;base64"
+    assert data.path is None
+    assert Image.open(io.BytesIO(base64.b64decode(content))).size == (640, 480)
+    assert component.postprocess(None) is None
+
+
+def test_settings_of_the_side_panel():
+    settings = Settings.of(("toy", 0.4, 20, ["Age"], True))
+    assert settings.draw.labels == ("Age",)
+    assert settings.draw.blur
+    assert settings.detect == {"det_threshold": 0.4, "min_face": 20.0}
+
+
+def test_tables_and_bars(toy_analyzer, two_faces):
+    analysis = toy_analyzer.analyze(two_faces)
+    first, second = table(analysis)
+    assert first[0] == 1
+    assert first[3].startswith("female ")
+    assert second[6] == "320, 256, 352, 288"
+    assert set(bars(analysis.faces[0])) == set(analysis.faces[0].emotion.labels)
+    assert "2 faces" in summary(analysis)
+    none = toy_analyzer.analyze(np.zeros((64, 64, 3), np.uint8))
+    assert "No face found" in summary(none, "A note.")
+    assert summary(none, "A note.").endswith("A note.")
+    assert bars(None) is None
+    long = tuple((n / 10, analysis) for n in range(400))
+    assert len(clip_table(long)) == MAX_TABLE_ROWS
+
+
+def test_the_pace_of_a_stream():
+    pace = Pace()
+    for n in range(50):
+        pace = pace.tick(n * 0.1)
+    assert pace.fps == pytest.approx(10, rel=0.01)
+    assert pace.tick(100.0).fps == 0
+
+
+def test_progress_in_words():
+    assert "about 1 min 5 s left" in progress_html(0.5, 65)
+    assert 'aria-valuenow="50"' in progress_html(0.5, 65)
+    seen = []
+    download_progress(lambda *step: seen.append(step))("m.onnx", 1_000_000, 2_000_000)
+    assert seen == [(0.5, "m.onnx: 1.0 of 2.0 MB")]
+
+
+def test_examples_come_with_installed_packages():
+    assert [path.rsplit("/", 1)[-1] for path in example_pictures()] == ["t1.jpg", "astronaut.png"]
+
+
+def test_the_table_of_packs():
+    rows = pack_rows()
+    assert {row[0] for row in rows} == {"compact", "buffalo_s", "buffalo_l"}
+    assert all(len(row) == 6 for row in rows)

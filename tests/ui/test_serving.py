@@ -1,0 +1,258 @@
+"""The app over HTTP: its endpoints, its start and its end."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import urllib.request
+import warnings
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT
+from tests.serving import free_port, served
+from tests.toy_media import toy_frames, write_clip
+from tests.toy_models import toy_picture
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # while it is imported
+    from gradio_client import Client, handle_file
+    from gradio_client.exceptions import AppError
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def app(toy_pack, tmp_path_factory):
+    with served(tmp_path_factory.mktemp("app"), "--pack", toy_pack) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(app):
+    return Client(app.url, verbose=False, analytics_enabled=False)
+
+
+@pytest.fixture
+def photo(tmp_path, two_faces):
+    path = tmp_path / "photo.png"
+    Image.fromarray(two_faces).save(path)
+    return str(path)
+
+
+def test_analyze_image(client, photo):
+    result = client.predict(image=handle_file(photo), api_name="/analyze_image")
+    assert result["file"] == "photo.png"
+    assert [face["gender"] for face in result["faces"]] == ["female", "male"]
+    assert result["pack"] == "toy"
+
+
+def test_its_options(client, photo):
+    call = {"image": handle_file(photo), "api_name": "/analyze_image"}
+    assert client.predict(**call, min_face=100)["faces"] == []
+    with pytest.raises(AppError, match="no model pack called 'x'"):
+        client.predict(**call, pack="x")
+
+
+def test_analyze_video(client, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", toy_frames(10))
+    result = client.predict(video=handle_file(clip), rate=5, api_name="/analyze_video")
+    assert (result["frames"], result["fps"]) == (5, 10)
+    assert [row["time"] for row in result["rows"]] == [0, 0.2, 0.4, 0.6, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "endpoint", "sentence"),
+    [
+        ("notes.jpg", b"only text", "image", "notes.jpg is not an image that can be read"),
+        ("cut.jpg", None, "image", "cut.jpg is damaged or cut short"),
+        ("text.mp4", b"only text" * 99, "video", "text.mp4 is not a video that can be read"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_the_app_lives_on(
+    client, app, photo, tmp_path, name, content, endpoint, sentence
+):
+    path = tmp_path / name
+    if content is None:
+        Image.new("RGB", (300, 300)).save(path)
+        content = path.read_bytes()[:800]
+    path.write_bytes(content)
+    with pytest.raises(AppError, match=sentence):
+        client.predict(**{endpoint: handle_file(path)}, api_name=f"/analyze_{endpoint}")
+    with pytest.raises(AppError, match="upload one first"):
+        client.predict(**{endpoint: None}, api_name=f"/analyze_{endpoint}")
+    assert len(client.predict(image=handle_file(photo), api_name="/analyze_image")["faces"]) == 2
+    assert "Traceback" not in app.output
+
+
+def test_only_files_that_were_uploaded_are_read(client, app):
+    body = json.dumps({"data": [{"path": "/etc/hostname"}, 0.5, 0, ""]}).encode()
+    call = urllib.request.Request(
+        f"{app.url}/gradio_api/call/analyze_image", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(call) as answer:
+        event = json.load(answer)["event_id"]
+    with urllib.request.urlopen(f"{app.url}/gradio_api/call/analyze_image/{event}") as answer:
+        assert b"event: error" in answer.read()
+
+
+def test_the_endpoints_are_documented(client):
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert sorted(endpoints) == ["/analyze_image", "/analyze_video"]
+    names = [p["parameter_name"] for p in endpoints["/analyze_video"]["parameters"]]
+    assert names == ["video", "start", "end", "rate", "det_threshold", "min_face", "pack"]
+    for parameter in endpoints["/analyze_image"]["parameters"][1:]:
+        assert parameter["parameter_has_default"]
+
+
+def readme_block(language: str, containing: str) -> str:
+    blocks = re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (block,) = [block for block in blocks if containing in block]
+    return block
+
+
+def test_the_python_client_of_the_readme(app, photo):
+    code = readme_block("python", "gradio_client").replace("http://127.0.0.1:7860", app.url)
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("photo.jpg", photo)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "female" in done.stdout
+
+
+def test_the_curl_commands_of_the_readme(app, photo):
+    code = readme_block("bash", "curl").replace("http://127.0.0.1:7860", app.url)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code.replace("photo.jpg", photo)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"gender": "female"' in done.stdout
+
+
+def test_the_start_says_where_and_with_what(app):
+    lines = app.output.splitlines()
+    assert lines[0] == f"FaceInsight is at {app.url}"
+    assert lines[1] == "Pack toy · CPU"
+
+
+def test_nothing_is_left_when_the_app_stops(toy_pack, tmp_path, photo):
+    with served(tmp_path, "--pack", toy_pack) as app:
+        client = Client(app.url, verbose=False, analytics_enabled=False)
+        client.predict(image=handle_file(photo), api_name="/analyze_image")
+        (folder,) = (tmp_path / "tmp").glob("faceinsight-*")
+        assert any(path.is_file() for path in folder.rglob("photo.png"))
+    assert app.process.returncode == 0
+    assert list((tmp_path / "tmp").glob("faceinsight-*")) == []
+
+
+def test_a_port_in_use_is_one_sentence(toy_pack):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "app.py", "--port", str(port), "--pack", toy_pack],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"faceinsight: Port {port} of 127.0.0.1 cannot be used (address already in use): "
+        "stop the program that uses it, or choose another with --port.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (["--port", "99999"], "choose"),
+        (["--auth", "nobody"], "--auth needs a user and a password"),
+        (["--host", "no.such.host.invalid"], "cannot be used"),
+    ],
+)
+def test_wrong_options_are_one_sentence(args, sentence):
+    done = subprocess.run(
+        [sys.executable, "app.py", "--port", str(free_port()), *args],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_models_the_page_is_there_and_says_what_to_do(tmp_path, photo):
+    with served(tmp_path, "--pack", "buffalo_s") as app:
+        assert "It cannot analyse faces yet. Pack buffalo_s cannot find faces" in app.output
+        assert "`faceinsight models fetch buffalo_s`" in app.output
+        client = Client(app.url, verbose=False, analytics_enabled=False)
+        with pytest.raises(AppError, match="models fetch buffalo_s"):
+            client.predict(image=handle_file(photo), api_name="/analyze_image")
+
+
+def test_share_without_its_helper_says_so_and_serves_locally(toy_pack, tmp_path):
+    # An unreachable proxy stands for a machine without internet.
+    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+    local = {"NO_PROXY": "127.0.0.1,localhost"}
+    with served(tmp_path, "--pack", toy_pack, "--share", **nowhere, **local) as app:
+        assert "There is no share link" in app.output
+        assert "served on this machine only" in app.output
+        with urllib.request.urlopen(app.url) as page:
+            assert page.status == 200
+
+
+def test_a_password(toy_pack, tmp_path):
+    with served(tmp_path, "--pack", toy_pack, "--auth", "ann:s3cret:x") as app:
+        with pytest.raises(Exception, match="401|403|login|auth"):
+            Client(app.url, verbose=False, analytics_enabled=False)
+        client = Client(app.url, auth=("ann", "s3cret:x"), verbose=False, analytics_enabled=False)
+        assert client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+
+
+def test_several_visitors_at_once(app, tmp_path):
+    paths = []
+    for n in range(4):
+        path = tmp_path / f"{n}.png"
+        Image.fromarray(toy_picture({(n + 1, 2): (255, 255, 200)})).save(path)
+        paths.append(path)
+    clients = [Client(app.url, verbose=False, analytics_enabled=False) for _ in paths]
+    jobs = [
+        client.submit(image=handle_file(path), api_name="/analyze_image")
+        for client, path in zip(clients, paths, strict=True)
+    ]
+    lefts = [job.result(timeout=60)["faces"][0]["x1"] for job in jobs]
+    assert lefts == [32.0, 64.0, 96.0, 128.0]
+
+
+def test_gradio_is_told_to_send_nothing_home():
+    code = (
+        "import os, faceinsight.ui, gradio.analytics as a, huggingface_hub.constants as h; "
+        "ort = os.environ['ORT_DISABLE_TELEMETRY']; "
+        "print(a.analytics_enabled(), h.HF_HUB_DISABLE_TELEMETRY, ort)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.split() == ["False", "True", "1"]
+
+
+def test_the_app_file_is_thin():
+    assert len((ROOT / "app.py").read_text().splitlines()) < 15
+    assert Path(ROOT / "assets" / "style.css").is_file()
