@@ -25,10 +25,12 @@ def free_port() -> int:
 
 
 class App:
-    """A running app: its address, its process and what it has printed."""
+    """A running app: its address, its process, its temporary files and what it has printed."""
 
-    def __init__(self, process: subprocess.Popen, url: str, log: Path) -> None:
-        self.process, self.url, self._log = process, url, log
+    def __init__(self, process: subprocess.Popen, url: str, folder: Path) -> None:
+        self.process, self.url = process, url
+        self.temporary = folder / "tmp"
+        self._log = folder / "app.log"
 
     @property
     def output(self) -> str:
@@ -51,7 +53,7 @@ def served(folder: Path, *args: object, **environment: str) -> Iterator[App]:
             stderr=subprocess.STDOUT,
             env=env,
         )
-    app = App(process, f"http://127.0.0.1:{port}", log)
+    app = App(process, f"http://127.0.0.1:{port}", folder)
     try:
         wait_for_page(app)
         yield app

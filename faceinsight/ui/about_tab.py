@@ -13,7 +13,7 @@ from faceinsight.ui.engine import Engine, friendly
 from faceinsight.ui.texts import ABOUT, LICENCE_QUESTION
 
 HEADERS = ["Pack", "Stage", "File", "Size", "Here", "Licence"]
-WIDTHS = ["12%", "11%", "22%", "13%", "8%", "34%"]
+WIDTHS = ["90px", "90px", "220px", "110px", "60px", "300px"]
 FETCHABLE = ("buffalo_s", "buffalo_l")
 
 

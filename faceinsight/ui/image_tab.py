@@ -64,7 +64,7 @@ def build_image_tab(
                 elem_id="image-output",
             )
     notice = gr.Markdown(IMAGE_HINT, elem_id="image-notice", elem_classes="notice")
-    gr.Examples(example_pictures(), inputs=source, label="Examples")
+    gr.Examples(example_pictures(), inputs=source, label="Examples", elem_id="image-examples")
     gallery = gr.Gallery(
         label="Faces found",
         show_label=False,

@@ -12,7 +12,6 @@ import tempfile
 import threading
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 
 import gradio as gr
@@ -125,7 +124,8 @@ def start(demo: gr.Blocks, options: LaunchOptions) -> None:
         demo: The page.
         options: How to serve it.
     """
-    style: list[str | Path] = [asset("style.css")]
+    # In the head, as `css` would have its selectors rewritten.
+    style = f"<style>{asset('style.css').read_text(encoding='utf-8')}</style>"
     # Gradio says at length that there is no share link; we say so in a sentence.
     hush = contextlib.redirect_stdout(io.StringIO()) if options.share else contextlib.nullcontext()
     with hush, warnings.catch_warnings():
@@ -137,7 +137,7 @@ def start(demo: gr.Blocks, options: LaunchOptions) -> None:
             auth=options.auth,
             max_file_size=MAX_UPLOAD,
             theme=build_theme(),
-            css_paths=style,
+            head=style,
             footer_links=["api", "settings"],
             run_history=False,
             enable_monitoring=False,

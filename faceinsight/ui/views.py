@@ -12,9 +12,10 @@ from faceinsight.results import Classification, Face, FrameAnalysis
 from faceinsight.ui.texts import NO_FACE
 
 HEADERS = ["#", "Age", "Age range", "Gender", "Emotion", "Detection", "Box"]
-WIDTHS = ["6%", "8%", "12%", "17%", "19%", "13%", "25%"]
+# In pixels: a phone scrolls the table sideways instead of breaking words.
+WIDTHS = ["44px", "60px", "100px", "120px", "140px", "100px", "150px"]
 CLIP_HEADERS = ["Time (s)", *HEADERS]
-CLIP_WIDTHS = ["12%", "5%", "7%", "11%", "16%", "17%", "12%", "20%"]
+CLIP_WIDTHS = ["90px", *WIDTHS]
 # Beyond this a table in a page is no help; the CSV has all rows.
 MAX_TABLE_ROWS = 500
 _UNKNOWN = "–"

@@ -1,0 +1,146 @@
+"""Opens the page in a real Chromium with a camera that plays pictures of ours."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Browser, Page, Playwright
+
+ARGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+TABS = ("Webcam", "Image", "Video", "Models & about")
+
+
+def write_camera(path: Path, frames: list[np.ndarray]) -> Path:
+    """Writes frames, (480, 640, 3) uint8 RGB, as the motion JPEG that Chromium's camera plays."""
+    buffer = io.BytesIO()
+    for frame in frames:
+        Image.fromarray(frame).save(buffer, "jpeg", quality=92, subsampling="4:2:0")
+    path.write_bytes(buffer.getvalue())
+    return path
+
+
+@contextmanager
+def chromium(
+    playwright: Playwright, executable: str, camera: Path | None = None
+) -> Iterator[Browser]:
+    """Starts a headless Chromium, with a camera where `camera` gives its pictures."""
+    fake = (
+        ()
+        if camera is None
+        else (
+            "--use-fake-ui-for-media-stream",
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-video-capture={camera}",
+        )
+    )
+    browser = playwright.chromium.launch(executable_path=executable, args=[*ARGS, *fake])
+    try:
+        yield browser
+    finally:
+        browser.close()
+
+
+class Visit:
+    """A visitor's page, and what went wrong or left the machine while it was open."""
+
+    def __init__(self, browser: Browser, url: str, size: dict[str, int], dark: bool = False):
+        self.context = browser.new_context(viewport=size, accept_downloads=True)
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(30_000)
+        self.elsewhere: list[str] = []
+        self.errors: list[str] = []
+        host = url.split("//")[1]
+        self.page.on("request", lambda request: self._note_request(request.url, host))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on(
+            "console",
+            lambda message: self.errors.append(message.text) if message.type == "error" else None,
+        )
+        self.page.goto(f"{url}/?__theme={'dark' if dark else 'light'}")
+        self.page.wait_for_selector("#image-input")
+
+    def _note_request(self, url: str, host: str) -> None:
+        if host not in url and not url.startswith(("data:", "blob:")):
+            self.elsewhere.append(url)
+
+    def tab(self, name: str) -> None:
+        """Opens a tab, also where a narrow page hides it behind a menu."""
+        tab = self.page.get_by_role("tab", name=name)
+        if not tab.first.is_visible():
+            self.page.locator(".overflow-menu > button").first.click()
+            self.page.locator(".overflow-dropdown button", has_text=name).click()
+            return
+        tab.first.click()
+
+    def cells(self, table: str) -> list[list[str]]:
+        """Returns the cells that a table shows, without its header."""
+        rows = self.page.locator(f"{table} .virtual-body [role=row]").all()
+        return [
+            [cell.inner_text().strip() for cell in row.get_by_role("gridcell").all()]
+            for row in rows
+        ]
+
+    def upload(self, where: str, path: Path | str) -> None:
+        """Gives a file to an upload component."""
+        self.page.set_input_files(f"{where} input[type=file]", str(path))
+
+    def start_camera(self) -> None:
+        """Allows the camera and starts the stream."""
+        self.page.get_by_role("button", name="Click to Access Webcam").click()
+        self.page.locator("#webcam-input").get_by_text("Record").click()
+
+    def stop_camera(self) -> None:
+        """Stops the stream."""
+        self.page.locator("#webcam-input").get_by_text("Stop").click()
+
+    def frame_source(self) -> str:
+        """Returns the labelled frame that the page shows, as a data URL; empty before the first."""
+        shown = self.page.locator("#webcam-output img")
+        return (shown.first.get_attribute("src") or "") if shown.count() else ""
+
+    def distinct_frames(self, seconds: float) -> int:
+        """Counts how many different labelled frames the page shows in a while."""
+        count = self.page.evaluate(
+            """async (seconds) => {
+                const seen = new Set();
+                const end = performance.now() + seconds * 1000;
+                while (performance.now() < end) {
+                    const img = document.querySelector('#webcam-output img');
+                    if (img) seen.add(img.src);
+                    await new Promise(done => setTimeout(done, 10));
+                }
+                return seen.size;
+            }""",
+            seconds,
+        )
+        return int(count)
+
+    def overflow(self) -> int:
+        """Returns by how many pixels the page is wider than the screen."""
+        script = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        return int(self.page.evaluate(script))
+
+    def screenshot(self, path: Path) -> None:
+        """Takes a picture of the whole page."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.page.wait_for_timeout(400)  # lets animations come to rest
+        self.page.screenshot(path=str(path), full_page=True)
+
+    def close(self) -> None:
+        """Leaves, as a visitor does who closes the tab."""
+        self.context.close()

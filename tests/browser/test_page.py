@@ -1,0 +1,230 @@
+"""The page, used as a visitor uses it, with toy models that answer predictably."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from tests.browser.driving import DESKTOP, PHONE, TABS, Visit, chromium
+from tests.toy_media import toy_frames, write_clip
+from tests.toy_models import EMOTIONS_8, toy_picture
+
+pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore::ResourceWarning")]
+
+
+@pytest.fixture
+def photo(tmp_path, two_faces):
+    path = tmp_path / "photo.png"
+    Image.fromarray(two_faces).save(path)
+    return path
+
+
+def test_the_page_is_whole_and_asks_nobody_else(visit):
+    assert visit.page.title() == "FaceInsight"
+    expect(visit.page.locator("#status")).to_contain_text("Pack toy · CPU")
+    for name in TABS:
+        visit.tab(name)
+        expect(visit.page.get_by_role("tab", name=name)).to_have_attribute("aria-selected", "true")
+    assert visit.elsewhere == []
+    assert visit.errors == []
+
+
+def test_a_picture_becomes_faces_table_bars_and_files(visit, photo):
+    visit.upload("#image-input", photo)
+    expect(visit.page.locator("#image-notice")).to_contain_text("2 faces")
+    expect(visit.page.locator("#image-output img")).to_be_visible()
+    expect(visit.page.locator("#image-gallery .grid-container button")).to_have_count(2)
+    first, second = visit.cells("#image-table")
+    assert first[0] == "1"
+    assert 90 <= int(first[1]) <= 95
+    assert first[3].startswith("female")
+    assert second[3].startswith("male")
+    assert first[4].split()[0] in EMOTIONS_8
+    expect(visit.page.locator("#status")).to_contain_text("ms per frame")
+    # Both toy faces are of one size: the first one is chosen.
+    bars = visit.page.locator("#image-bars")
+    expect(bars).to_contain_text("Emotion of face #1")
+    assert sum(name in bars.inner_text() for name in EMOTIONS_8) == 8
+    visit.page.locator("#image-table").get_by_role("gridcell", name="320, 256").click()
+    expect(bars).to_contain_text("Emotion of face #2")
+    visit.page.locator("#image-gallery .grid-container button").first.click()
+    expect(bars).to_contain_text("Emotion of face #1")
+
+    files = {}
+    for kind in ("CSV", "JSON", "picture"):
+        with visit.page.expect_download() as caught:
+            visit.page.get_by_role("button", name=f"Download {kind}").first.click()
+        files[kind] = caught.value.suggested_filename, Path(caught.value.path()).read_bytes()
+    assert [name for name, _ in files.values()] == ["photo.csv", "photo.json", "photo-faces.jpg"]
+    rows = list(csv.DictReader(io.StringIO(files["CSV"][1].decode("utf-8-sig"))))
+    assert [row["gender"] for row in rows] == ["female", "male"]
+    assert len(json.loads(files["JSON"][1])["faces"]) == 2
+    assert Image.open(io.BytesIO(files["picture"][1])).size == (640, 480)
+
+
+def test_the_side_panel_changes_the_picture_at_once(visit, photo):
+    visit.upload("#image-input", photo)
+    expect(visit.page.locator("#image-notice")).to_contain_text("2 faces")
+    shown = visit.page.locator("#image-output img")
+    before = shown.get_attribute("src")
+    visit.page.get_by_label("Number", exact=True).uncheck()
+    expect(shown).not_to_have_attribute("src", before)
+    smallest = visit.page.get_by_label(re.compile("number input for Smallest face"))
+    smallest.fill("100")
+    smallest.press("Enter")
+    expect(visit.page.locator("#image-notice")).to_contain_text("No face found")
+    assert visit.errors == []
+
+
+def test_bad_pictures_are_told_of_and_lose_nothing(visit, photo, tmp_path):
+    visit.upload("#image-input", photo)
+    expect(visit.page.locator("#image-notice")).to_contain_text("2 faces")
+    notes = tmp_path / "notes.jpg"
+    notes.write_text("only text")
+    visit.page.locator("#image-input").get_by_role("button", name="Remove Image").click()
+    expect(visit.page.locator("#image-notice")).to_contain_text("Drop, paste or snap")
+    visit.upload("#image-input", notes)
+    notice = visit.page.locator("#image-notice")
+    expect(notice).to_contain_text("notes.jpg is not an image that can be read")
+    visit.page.locator("#image-input").get_by_role("button", name="Remove Image").click()
+    visit.upload("#image-input", photo)
+    expect(notice).to_contain_text("2 faces")
+
+
+def test_examples_are_one_click_away(visit):
+    visit.page.locator("#image-examples button, .gallery-item").first.click()
+    # Toy models see no face in a real photo, and the page says so.
+    expect(visit.page.locator("#image-notice")).to_contain_text("face")
+    expect(visit.page.locator("#image-output img")).to_be_visible()
+
+
+def test_the_webcam_shows_labelled_frames(visit, app):
+    visit.tab("Webcam")
+    visit.start_camera()
+    expect(visit.page.locator("#webcam-notice")).to_contain_text("2 faces", timeout=20_000)
+    assert visit.distinct_frames(4) >= 8
+    assert visit.frame_source().startswith("data:image/jpeg;base64,")
+    expect(visit.page.locator("#webcam-notice")).to_contain_text("frames/s")
+    assert {row[3].split()[0] for row in visit.cells("#webcam-table")} == {"female", "male"}
+    bars = visit.page.locator("#webcam-bars").inner_text()
+    assert sum(name in bars for name in EMOTIONS_8) == 8
+    assert visit.errors == []
+    written = [p for p in app.temporary.rglob("*") if p.suffix in (".jpg", ".jpeg", ".webp")]
+    assert not [p for p in written if p.name.startswith("frame")]
+    visit.stop_camera()
+
+
+def test_several_visitors_stream_at_once(browser, app):
+    visits = [Visit(browser, app.url, DESKTOP) for _ in range(3)]
+    for visit in visits:
+        visit.tab("Webcam")
+        visit.start_camera()
+    for visit in visits:
+        expect(visit.page.locator("#webcam-notice")).to_contain_text("2 faces", timeout=30_000)
+        assert visit.distinct_frames(3) >= 3
+    for visit in visits:
+        visit.close()
+
+
+def test_without_a_camera_the_page_says_what_to_do(playwright, executable, app, photo):
+    with chromium(playwright, executable) as browser:
+        visit = Visit(browser, app.url, DESKTOP)
+        visit.tab("Webcam")
+        visit.page.get_by_role("button", name="Click to Access Webcam").click()
+        expect(visit.page.locator("#webcam-notice")).to_contain_text(
+            "Check that a camera is plugged"
+        )
+        visit.tab("Image")
+        visit.upload("#image-input", photo)
+        expect(visit.page.locator("#image-notice")).to_contain_text("2 faces")
+        visit.close()
+
+
+def test_a_clip_is_analysed_and_plays(visit, tmp_path):
+    visit.tab("Video")
+    visit.upload("#video-input", write_clip(tmp_path / "clip.mp4", toy_frames(25), sound=True))
+    notice = visit.page.locator("#video-notice")
+    expect(notice).to_contain_text("2.5 seconds, 640 x 480 pixels, 10 frames a second")
+    visit.page.locator("#video-run").click()
+    expect(notice).to_contain_text("25 frames analysed, 25 with faces", timeout=60_000)
+    video = visit.page.locator("#video-output video")
+    expect(video).to_be_visible()
+    video.evaluate("v => { v.muted = true; return v.play(); }")
+    visit.page.wait_for_function(
+        "document.querySelector('#video-output video').currentTime > 0.5", timeout=20_000
+    )
+    assert video.evaluate("v => [v.videoWidth, v.videoHeight, v.error]") == [640, 480, None]
+    assert video.evaluate("v => v.duration") == pytest.approx(2.5, abs=0.15)
+    assert visit.cells("#video-table")[0][:2] == ["0", "1"]
+    with visit.page.expect_download() as caught:
+        visit.page.locator("button:visible", has_text="Download CSV").click()
+    rows = list(csv.DictReader(io.StringIO(Path(caught.value.path()).read_text("utf-8-sig"))))
+    assert len(rows) == 25
+    assert visit.errors == []
+
+
+def test_cancel_cancels_and_leaves_nothing(visit, app, tmp_path):
+    visit.tab("Video")
+    visit.upload("#video-input", write_clip(tmp_path / "long.mp4", toy_frames(900)))
+    notice = visit.page.locator("#video-notice")
+    expect(notice).to_contain_text("90.0 seconds")
+    visit.page.locator("#video-run").click()
+    expect(visit.page.locator("#video-progress")).to_contain_text("left", timeout=20_000)
+    expect(visit.page.locator("#video-preview img")).to_be_visible()
+    assert list(app.temporary.rglob("making-*"))
+    visit.page.locator("#video-cancel").click()
+    expect(notice).to_contain_text("Cancelled; nothing was kept")
+    expect(visit.page.locator("#video-run")).to_be_enabled()
+    for _ in range(50):
+        if not list(app.temporary.rglob("making-*")):
+            break
+        visit.page.wait_for_timeout(100)
+    assert list(app.temporary.rglob("making-*")) == []
+    assert list(app.temporary.rglob("long-faces.mp4")) == []
+
+
+def test_bad_clips_are_told_of(visit, tmp_path):
+    visit.tab("Video")
+    visit.page.locator("#video-run").click()
+    notice = visit.page.locator("#video-notice")
+    expect(notice).to_contain_text("There is no clip yet: upload one first.")
+    (tmp_path / "text.mp4").write_text("only text" * 99)
+    visit.upload("#video-input", tmp_path / "text.mp4")
+    expect(notice).to_contain_text("text.mp4 is not a video that can be read")
+    visit.page.locator("#video-run").click()
+    expect(notice).to_contain_text("text.mp4 is not a video that can be read")
+    expect(visit.page.locator("#video-run")).to_be_enabled()
+
+
+def test_models_are_listed_and_fetched_only_with_consent(visit):
+    visit.tab("Models & about")
+    rows = visit.cells("#packs-table")
+    assert {row[0] for row in rows} >= {"buffalo_s", "buffalo_l", "compact"}
+    visit.page.locator("#fetch").click()
+    expect(visit.page.locator("#fetch-notice")).to_contain_text("tick the box first")
+    expect(visit.page.locator("#about")).to_contain_text("Do not use them")
+
+
+@pytest.mark.parametrize("name", TABS)
+def test_a_phone_shows_every_tab_without_sideways_scrolling(browser, app, photo, name):
+    visit = Visit(browser, app.url, PHONE)
+    visit.upload("#image-input", photo)
+    expect(visit.page.locator("#image-notice")).to_contain_text("2 faces")
+    visit.tab(name)
+    visit.page.wait_for_timeout(300)
+    assert visit.overflow() <= 0
+    visit.close()
+
+
+def test_a_hundred_faces(visit, tmp_path):
+    cells = {(c, r): (255, 230, 200) for r in range(0, 20, 2) for c in range(0, 20, 2)}
+    Image.fromarray(toy_picture(cells, size=(640, 640))).save(tmp_path / "crowd.png")
+    visit.upload("#image-input", tmp_path / "crowd.png")
+    expect(visit.page.locator("#image-notice")).to_contain_text("100 faces")
