@@ -13,7 +13,7 @@ from faceinsight.ui.texts import NO_FACE
 
 HEADERS = ["#", "Age", "Age range", "Gender", "Emotion", "Detection", "Box"]
 # In pixels: a phone scrolls the table sideways instead of breaking words.
-WIDTHS = ["44px", "60px", "100px", "120px", "140px", "100px", "150px"]
+WIDTHS = ["40px", "56px", "92px", "115px", "135px", "92px", "150px"]
 CLIP_HEADERS = ["Time (s)", *HEADERS]
 CLIP_WIDTHS = ["90px", *WIDTHS]
 # Beyond this a table in a page is no help; the CSV has all rows.

@@ -1,0 +1,84 @@
+"""Takes the README's pictures of every tab: python tests/browser/screenshots.py [--pack PACK].
+
+They show scikit-image's astronaut (Eileen Collins, photographed by NASA: public domain).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import skimage
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.browser.driving import DESKTOP, TABS, Visit, chromium, write_camera  # noqa: E402
+from tests.browser.find_chromium import find_chromium  # noqa: E402
+from tests.serving import served  # noqa: E402
+from tests.toy_media import write_clip  # noqa: E402
+
+OUT = ROOT / "assets" / "screenshots"
+
+
+def moving_views(photo: Image.Image, count: int) -> list[np.ndarray]:
+    """Returns 640x480 views of a square photo that drift sideways, as a hand-held camera does."""
+    wide = photo.resize((720, 720))
+    drift = [round(30 + 25 * np.sin(2 * np.pi * n / count)) for n in range(count)]
+    return [np.asarray(wide.crop((x, 0, x + 640, 480))) for x in drift]
+
+
+def main() -> None:
+    """Starts the app and photographs its tabs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pack", default="auto", help="model pack to show")
+    args = parser.parse_args()
+    executable = find_chromium()
+    if executable is None:
+        raise SystemExit("No Chromium is installed: run `make browser` first.")
+    astronaut = Path(skimage.__file__).parent / "data" / "astronaut.png"
+    with (
+        tempfile.TemporaryDirectory() as name,
+        sync_playwright() as playwright,
+    ):
+        folder = Path(name)
+        views = moving_views(Image.open(astronaut).convert("RGB"), 30)
+        camera = write_camera(folder / "camera.mjpeg", views)
+        clip = write_clip(folder / "astronaut.mp4", views, fps=15, sound=True)
+        with (
+            served(folder, "--pack", args.pack) as app,
+            chromium(playwright, executable, camera) as browser,
+        ):
+            visit = Visit(browser, app.url, DESKTOP)
+            visit.tab("Webcam")
+            visit.start_camera()
+            notice = visit.page.locator("#webcam-notice")
+            expect(notice).to_contain_text("1 face ", timeout=20_000)
+            visit.page.wait_for_timeout(4000)
+            visit.screenshot(OUT / "webcam.png")
+            visit.stop_camera()
+            visit.tab("Image")
+            visit.upload("#image-input", astronaut)
+            expect(visit.page.locator("#image-notice")).to_contain_text("1 face")
+            visit.screenshot(OUT / "image.png")
+            visit.tab("Video")
+            visit.upload("#video-input", clip)
+            expect(visit.page.locator("#video-notice")).to_contain_text("2.0 seconds")
+            visit.page.locator("#video-run").click()
+            expect(visit.page.locator("#video-output video")).to_be_visible(timeout=60_000)
+            visit.screenshot(OUT / "video.png")
+            visit.tab(TABS[3])
+            visit.screenshot(OUT / "models.png")
+            visit.close()
+    for path in OUT.iterdir():
+        # A palette is a third of the size and looks the same.
+        Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
