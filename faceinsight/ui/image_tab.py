@@ -70,6 +70,7 @@ def build_image_tab(
         show_label=False,
         format="jpeg",
         columns=6,
+        fit_columns=False,
         height=190,
         object_fit="cover",
         allow_preview=False,

@@ -11,9 +11,9 @@ from faceinsight.drawing import caption, face_thumbnail, percent
 from faceinsight.results import Classification, Face, FrameAnalysis
 from faceinsight.ui.texts import NO_FACE
 
-HEADERS = ["#", "Age", "Age range", "Gender", "Emotion", "Detection", "Box"]
+HEADERS = ["#", "Age", "Range", "Gender", "Emotion", "Score", "Box"]
 # In pixels: a phone scrolls the table sideways instead of breaking words.
-WIDTHS = ["40px", "56px", "92px", "115px", "135px", "92px", "150px"]
+WIDTHS = ["40px", "60px", "80px", "125px", "150px", "75px", "155px"]
 CLIP_HEADERS = ["Time (s)", *HEADERS]
 CLIP_WIDTHS = ["90px", *WIDTHS]
 # Beyond this a table in a page is no help; the CSV has all rows.
@@ -83,5 +83,7 @@ def count_faces(count: int) -> str:
 
 def summary(analysis: FrameAnalysis, note: str | None = None) -> str:
     """Returns one line in Markdown about an analysed image."""
-    line = f"{count_faces(len(analysis.faces))}. Choose one in the gallery or the table."
-    return f"{line if analysis.faces else NO_FACE}{f'  {chr(10)}{note}' if note else ''}"
+    line = count_faces(len(analysis.faces)) if analysis.faces else NO_FACE
+    if len(analysis.faces) > 1:
+        line += ". Choose one in the gallery or the table."
+    return line if note is None else f"{line}  \n{note}"

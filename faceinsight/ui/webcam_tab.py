@@ -95,7 +95,7 @@ def build_webcam_tab(
             )
         with gr.Column(scale=1, min_width=240):
             bars = gr.Label(
-                label="Emotion of the largest face", show_heading=False, elem_id="webcam-bars"
+                label="Emotion (largest face)", show_heading=False, elem_id="webcam-bars"
             )
 
     def on_frame(frame: npt.NDArray[np.uint8] | None, pace: Pace, *values: Any) -> dict[Any, Any]:
