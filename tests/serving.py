@@ -38,16 +38,19 @@ class App:
 
 
 @contextmanager
-def served(folder: Path, *args: object, **environment: str) -> Iterator[App]:
-    """Starts `python app.py` with `args`, waits for its page, and stops it in the end."""
+def served(
+    folder: Path, *args: object, code: str | None = None, **environment: str
+) -> Iterator[App]:
+    """Starts app.py, or `code`, with `args`, waits for its page, and stops it in the end."""
     port = free_port()
+    start = ("app.py",) if code is None else ("-c", code)
     log = folder / "app.log"
     # Temporary files go to a folder of ours, so that a test can see what is left.
     (folder / "tmp").mkdir(exist_ok=True)
     env = os.environ | {"TMPDIR": str(folder / "tmp"), "NO_COLOR": "1"} | environment
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "app.py", "--port", str(port), *map(str, args)],
+            [sys.executable, *start, "--port", str(port), *map(str, args)],
             cwd=ROOT,
             stdout=out,
             stderr=subprocess.STDOUT,

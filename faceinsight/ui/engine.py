@@ -54,10 +54,13 @@ class Engine:
             ModelFileError: If a model file is not the declared one.
         """
         name = pack or self.default
-        if name not in self.choices():
-            raise PackError(f"There is no model pack called '{name}': choose one of the list.")
         with self._lock:
             if name not in self._analyzers:
+                # A visitor may name any pack of the list, but no folder of this machine.
+                if name not in self.choices():
+                    raise PackError(
+                        f"There is no model pack called '{name}': choose one of the list."
+                    )
                 self._analyzers[name] = FaceAnalyzer(name, models=self._models)
             return self._analyzers[name]
 

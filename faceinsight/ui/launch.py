@@ -113,7 +113,9 @@ def launch(options: LaunchOptions = LaunchOptions()) -> None:
                 flush=True,
             )
         print("Press Ctrl+C to stop.", flush=True)
-        stop.wait()
+        # In steps, as Windows does not interrupt an endless wait.
+        while not stop.wait(0.5):
+            pass
         demo.close(verbose=False)
 
 

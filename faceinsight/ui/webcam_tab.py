@@ -113,10 +113,11 @@ def build_webcam_tab(
             pace = replace(pace, readable_at=now)
             largest = None if analysis.largest is None else analysis.faces[analysis.largest]
             count = views.count_faces(len(analysis.faces))
+            pace_text = f" · {pace.fps:.0f} frames/s" if pace.interval else ""
             shown |= {
                 table: views.table(analysis),
                 bars: views.bars(largest),
-                notice: f"{count} · {pace.fps:.0f} frames/s",
+                notice: f"{count}{pace_text}",
                 status: engine.status(chosen.pack, analysis),
             }
         return shown | {pace_state: pace}

@@ -87,6 +87,17 @@ def test_bad_input_is_one_sentence(tmp_path):
         probe(tmp_path / "absent.mp4")
 
 
+def test_a_video_without_a_frame(tmp_path):
+    path = tmp_path / "none.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()
+        container.mux(stream.encode())
+    with pytest.raises(MediaError, match=r"none\.mp4 holds no frame|none\.mp4 is not a video"):
+        probe(path)
+
+
 def test_a_clip_that_breaks_off_gives_what_there_is(tmp_path):
     whole = write_clip(tmp_path / "whole.mp4", toy_frames(60))
     half = tmp_path / "half.mp4"

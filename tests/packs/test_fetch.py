@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import re
 import threading
+import warnings
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -93,6 +95,10 @@ def host():
         yield server
         server.shutdown()
         thread.join()
+    with warnings.catch_warnings():
+        # remotezip leaves a socket to the garbage collector where an answer is broken.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def model(host: Host, path: str = "/model.onnx", **more: object) -> ModelFile:

@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 import warnings
 from pathlib import Path
@@ -69,6 +70,7 @@ def test_analyze_video(client, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "endpoint", "sentence"),
     [
+        ("empty.jpg", b"", "image", "empty.jpg is empty"),
         ("notes.jpg", b"only text", "image", "notes.jpg is not an image that can be read"),
         ("cut.jpg", None, "image", "cut.jpg is damaged or cut short"),
         ("text.mp4", b"only text" * 99, "video", "text.mp4 is not a video that can be read"),
@@ -154,6 +156,22 @@ def test_nothing_is_left_when_the_app_stops(toy_pack, tmp_path, photo):
         assert any(path.is_file() for path in folder.rglob("photo.png"))
     assert app.process.returncode == 0
     assert list((tmp_path / "tmp").glob("faceinsight-*")) == []
+
+
+def test_files_of_visitors_are_deleted_in_time(toy_pack, tmp_path, photo):
+    hasty = (
+        "import sys, faceinsight.ui.demo as demo; demo.DELETE_CACHE = (1, 2); "
+        "from faceinsight.cli import main; sys.exit(main(['app', *sys.argv[1:]]))"
+    )
+    with served(tmp_path, "--pack", toy_pack, code=hasty) as app:
+        client = Client(app.url, verbose=False, analytics_enabled=False)
+        client.predict(image=handle_file(photo), api_name="/analyze_image")
+        assert list(app.temporary.rglob("photo.png"))
+        deadline = time.monotonic() + 20
+        while list(app.temporary.rglob("photo.png")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert list(app.temporary.rglob("photo.png")) == []
+        assert len(list(app.temporary.rglob("astronaut.png"))) == 1  # the examples stay
 
 
 def test_a_port_in_use_is_one_sentence(toy_pack):
