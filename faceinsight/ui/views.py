@@ -65,8 +65,13 @@ def gallery(
 
 
 def bars(face: Face | None) -> dict[str, float] | None:
-    """Returns the emotions of a face for bars; None where nothing is known."""
-    return None if face is None or face.emotion is None else face.emotion.as_dict()
+    """Returns the emotions of a face for bars; None where nothing is known.
+
+    The page rounds to whole percents: no bar is let to read 100 %.
+    """
+    if face is None or face.emotion is None:
+        return None
+    return {label: min(share, 0.99) for label, share in face.emotion.as_dict().items()}
 
 
 def bars_title(analysis: FrameAnalysis | None, index: int | None) -> str:

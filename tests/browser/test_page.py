@@ -13,6 +13,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.driving import DESKTOP, PHONE, TABS, Visit, chromium
+from tests.serving import served
 from tests.toy_media import toy_frames, write_clip
 from tests.toy_models import EMOTIONS_8, toy_picture
 
@@ -211,6 +212,21 @@ def test_models_are_listed_and_fetched_only_with_consent(visit):
     visit.page.locator("#fetch").click()
     expect(visit.page.locator("#fetch-notice")).to_contain_text("tick the box first")
     expect(visit.page.locator("#about")).to_contain_text("Do not use them")
+
+
+def test_a_download_that_fails_is_told_of(browser, toy_pack, tmp_path):
+    # An unreachable proxy stands for a machine without internet.
+    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1,localhost"}
+    with served(tmp_path, "--pack", toy_pack, **nowhere) as app:
+        visit = Visit(browser, app.url, DESKTOP)
+        visit.tab("Models & about")
+        visit.page.get_by_label("I have read the licences").check()
+        visit.page.locator("#fetch").click()
+        notice = visit.page.locator("#fetch-notice")
+        expect(notice).to_contain_text("det_500m.onnx could not be downloaded", timeout=20_000)
+        expect(notice).to_contain_text("check the internet connection")
+        assert "Traceback" not in app.output
+        visit.close()
 
 
 @pytest.mark.parametrize("name", TABS)
