@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,17 +46,14 @@ class BatchResult:
     Attributes:
         records: One object a file, for JSON.
         rows: One row a face (and analysed frame of a clip), for CSV.
+        lines: The same as text for a person.
         failed: How many files could not be analysed.
     """
 
     records: list[dict[str, Any]] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
     failed: int = 0
-    _lines: list[str] = field(default_factory=list)
-
-    def lines(self) -> Iterator[str]:
-        """Yields the result as text for a person."""
-        yield from self._lines
 
 
 def analyze_files(
@@ -122,12 +119,12 @@ def _photo(
         _write(target.with_name(f"{target.name}-faces.jpg"), encode_image(picture))
     result.records.append({"file": str(file), "note": loaded.note, **analysis_dict(analysis)})
     result.rows += rows_of(analysis, file=str(file))
-    result._lines.append(f"{file}: {len(analysis.faces)} faces")
+    result.lines.append(f"{file}: {len(analysis.faces)} faces")
     for number, face in enumerate(analysis.faces, start=1):
         box = ", ".join(f"{v:.0f}" for v in face.bbox)
-        result._lines.append(f"  {' · '.join(caption(face, number))} · box {box}")
+        result.lines.append(f"  {' · '.join(caption(face, number))} · box {box}")
     if loaded.note:
-        result._lines.append(f"  {loaded.note}")
+        result.lines.append(f"  {loaded.note}")
 
 
 def _clip(
@@ -154,9 +151,9 @@ def _clip(
     result.records.append({"file": str(file), **clip.as_dict()})
     rows = clip.rows(file=str(file))
     result.rows += rows
-    result._lines.append(f"{file}: {len(rows)} faces in {len(clip.frames)} frames")
+    result.lines.append(f"{file}: {len(rows)} faces in {len(clip.frames)} frames")
     if clip.note:
-        result._lines.append(f"  {clip.note}")
+        result.lines.append(f"  {clip.note}")
 
 
 def _free_stem(file: Path, taken: set[str]) -> str:

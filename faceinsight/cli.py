@@ -140,7 +140,7 @@ def _analyze(args: argparse.Namespace) -> int:
     elif args.csv:
         sys.stdout.write(to_csv(result.rows, ("file", "face")))
     else:
-        for line in result.lines():
+        for line in result.lines:
             print(line)
     return 1 if result.failed else 0
 

@@ -10,6 +10,7 @@ from faceinsight.errors import FaceInsightError, PackError
 from faceinsight.packs import load_spec, pack_names, resolve
 from faceinsight.packs.fetch import Progress, fetch_pack
 from faceinsight.ui.engine import Engine, friendly
+from faceinsight.ui.parts import results_table
 from faceinsight.ui.texts import ABOUT, LICENCE_QUESTION
 
 HEADERS = ["Pack", "Stage", "File", "Size", "Here", "Licence"]
@@ -57,15 +58,7 @@ def build_about_tab(
         status: The page's status line.
     """
     with gr.Column(elem_id="about"):
-        table = gr.Dataframe(
-            pack_rows(),
-            headers=HEADERS,
-            column_widths=WIDTHS,
-            label="Model packs",
-            interactive=False,
-            wrap=True,
-            elem_id="packs-table",
-        )
+        table = results_table(HEADERS, WIDTHS, "Model packs", 500, "packs-table", value=pack_rows())
         with gr.Row(equal_height=False):
             wanted = gr.Dropdown(
                 [(f"{name}: {load_spec(name).title}", name) for name in FETCHABLE],

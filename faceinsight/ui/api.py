@@ -10,8 +10,9 @@ import gradio as gr
 from faceinsight.clips import ClipOptions, analyze_clip
 from faceinsight.export import analysis_dict
 from faceinsight.media.image import load_image
+from faceinsight.ui.components import UploadedImage
 from faceinsight.ui.engine import Engine, friendly
-from faceinsight.ui.parts import min_face_slider, need, threshold_slider, upload_image
+from faceinsight.ui.parts import min_face_slider, need, threshold_slider
 
 
 def build_api(engine: Engine) -> None:
@@ -77,7 +78,12 @@ def build_api(engine: Engine) -> None:
         pack = gr.Textbox("", label="Model pack")
         gr.Button("analyze_image").click(
             friendly(analyze_image),
-            [upload_image(label="Picture"), threshold_slider(), min_face_slider(), pack],
+            [
+                UploadedImage(type="filepath", image_mode=None, label="Picture"),
+                threshold_slider(),
+                min_face_slider(),
+                pack,
+            ],
             answer,
             api_name="analyze_image",
             concurrency_limit=4,

@@ -14,9 +14,10 @@ from faceinsight.export import analysis_dict, csv_bytes, rows_of, to_json
 from faceinsight.media.image import encode_image, load_image
 from faceinsight.results import FrameAnalysis
 from faceinsight.ui import views
+from faceinsight.ui.components import UploadedImage
 from faceinsight.ui.engine import Engine, friendly
 from faceinsight.ui.files import publish
-from faceinsight.ui.parts import Settings, upload_image
+from faceinsight.ui.parts import Settings, results_table
 from faceinsight.ui.texts import IMAGE_HINT
 
 STATE_SECONDS = 1800
@@ -48,7 +49,9 @@ def build_image_tab(
     analysis_state = gr.State(None, time_to_live=STATE_SECONDS)
     with gr.Row(equal_height=False):
         with gr.Column(min_width=280):
-            source = upload_image(
+            source = UploadedImage(
+                type="filepath",
+                image_mode=None,
                 label="Picture",
                 sources=["upload", "clipboard", "webcam"],
                 height=400,
@@ -80,15 +83,7 @@ def build_image_tab(
     )
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=280):
-            table = gr.Dataframe(
-                headers=views.HEADERS,
-                column_widths=views.WIDTHS,
-                label="One row a face",
-                interactive=False,
-                wrap=True,
-                max_height=330,
-                elem_id="image-table",
-            )
+            table = results_table(views.HEADERS, views.WIDTHS, "One row a face", 330, "image-table")
         with gr.Column(scale=1, min_width=240):
             bars = gr.Label(label="Emotion", show_heading=False, elem_id="image-bars")
     with gr.Row():

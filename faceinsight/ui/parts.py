@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-import numpy as np
-import numpy.typing as npt
-from gradio.data_classes import ImageData
 
 from faceinsight.analyzer import DET_THRESHOLD
 from faceinsight.drawing import LABELS, DrawOptions
 from faceinsight.errors import MediaError
-from faceinsight.media.image import encode_image
 from faceinsight.ui.engine import Engine
-
-STREAM_QUALITY = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,38 +72,20 @@ def side_panel(engine: Engine) -> list[gr.components.Component]:
     ]
 
 
-def upload_image(**options: Any) -> gr.Image:
-    """Returns an image input that hands over the uploaded file's path, undecoded.
-
-    Gradio would decode it with Pillow: unbounded, without HEIC, and with a traceback for what is
-    no image. `load_image` does better.
-    """
-    component = gr.Image(type="filepath", image_mode=None, **options)
-
-    def preprocess(payload: ImageData | None) -> str | None:
-        if payload is not None and payload.path is None:
-            raise gr.Error("The image has no content: upload a file.", print_exception=False)
-        return None if payload is None else payload.path
-
-    component.preprocess = preprocess
-    return component
-
-
-def live_image(**options: Any) -> gr.Image:
-    """Returns an image output that goes to the page as a JPEG in a data URL.
-
-    Gradio would write every frame to disk: slower, and a face on a disk.
-    """
-    component = gr.Image(interactive=False, **options)
-
-    def postprocess(value: npt.NDArray[np.uint8] | None) -> ImageData | None:
-        if value is None:
-            return None
-        content = base64.b64encode(encode_image(value, quality=STREAM_QUALITY)).decode()
-        return ImageData(url=f"data:image/jpeg;base64,{content}", orig_name="frame.jpg")
-
-    component.postprocess = postprocess
-    return component
+def results_table(
+    headers: list[str], widths: list[str], label: str, max_height: int, elem_id: str, **options: Any
+) -> gr.Dataframe:
+    """Returns a table to read and select from, with its columns' headings and widths."""
+    return gr.Dataframe(
+        headers=headers,
+        column_widths=widths,
+        label=label,
+        max_height=max_height,
+        elem_id=elem_id,
+        interactive=False,
+        wrap=True,
+        **options,
+    )
 
 
 def need(path: str | None, what: str) -> str:

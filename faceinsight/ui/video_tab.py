@@ -14,9 +14,10 @@ from faceinsight.errors import FaceInsightError
 from faceinsight.export import csv_bytes, to_json
 from faceinsight.media.video import probe
 from faceinsight.ui import views
+from faceinsight.ui.components import LiveImage
 from faceinsight.ui.engine import Engine, as_page_error, friendly
 from faceinsight.ui.files import publish, publish_file, scratch_folder
-from faceinsight.ui.parts import Settings, live_image, need
+from faceinsight.ui.parts import Settings, need, results_table
 from faceinsight.ui.texts import VIDEO_HINT
 
 # How often the preview and the bar move.
@@ -24,14 +25,16 @@ UPDATE_EVERY_S = 0.4
 RATES = (("every frame", 0), ("10 a second", 10), ("5 a second", 5), ("2 a second", 2))
 
 
-def progress_html(share: float, seconds_left: float) -> str:
-    """Returns the progress bar with the time left."""
-    minutes, seconds = divmod(round(seconds_left), 60)
-    left = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+def progress_html(share: float, seconds_left: float | None) -> str:
+    """Returns the progress bar with the time left, where that is known yet."""
+    minutes, seconds = divmod(round(seconds_left or 0), 60)
+    left = f"about {minutes} min {seconds} s left" if minutes else f"about {seconds} s left"
+    if seconds_left is None:
+        left = "starting"
     return (
         f'<div class="clip-progress" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{share * 100:.0f}"><div style="width: {share:.1%}"></div></div>'
-        f'<p class="clip-left">{share:.0%} · about {left} left</p>'
+        f'<p class="clip-left">{share:.0%} · {left}</p>'
     )
 
 
@@ -72,22 +75,25 @@ def build_video_tab(
                     "Cancel", variant="stop", interactive=False, elem_id="video-cancel"
                 )
         with gr.Column(min_width=280):
-            preview = live_image(
-                label="Preview", height=340, visible=False, buttons=[], elem_id="video-preview"
-            )
+            with gr.Column(visible=False) as preview_frame:
+                preview = LiveImage(
+                    interactive=False,
+                    label="Preview",
+                    height=340,
+                    buttons=[],
+                    elem_id="video-preview",
+                )
             annotated = gr.Video(
                 label="Annotated clip", height=340, interactive=False, elem_id="video-output"
             )
             bar = gr.HTML("", elem_id="video-progress")
     notice = gr.Markdown(VIDEO_HINT, elem_id="video-notice", elem_classes="notice")
-    table = gr.Dataframe(
-        headers=views.CLIP_HEADERS,
-        column_widths=views.CLIP_WIDTHS,
-        label="One row a face and analysed frame",
-        interactive=False,
-        wrap=True,
-        max_height=360,
-        elem_id="video-table",
+    table = results_table(
+        views.CLIP_HEADERS,
+        views.CLIP_WIDTHS,
+        "One row a face and analysed frame",
+        360,
+        "video-table",
     )
     with gr.Row():
         csv_file = gr.DownloadButton("Download CSV", interactive=False, min_width=150)
@@ -95,7 +101,8 @@ def build_video_tab(
 
     def idle(message: str) -> dict[Any, Any]:
         return {
-            preview: gr.Image(visible=False),
+            preview: None,
+            preview_frame: gr.Column(visible=False),
             annotated: gr.Video(visible=True),
             bar: "",
             notice: message,
@@ -107,9 +114,9 @@ def build_video_tab(
         if step is not None:
             return {preview: step.preview, bar: progress_html(step.share, step.seconds_left)}
         return {
-            preview: gr.Image(value=None, visible=True),
+            preview_frame: gr.Column(visible=True),
             annotated: gr.Video(value=None, visible=False),
-            bar: progress_html(0, 0),
+            bar: progress_html(0, None),
             notice: "Analysing…",
             run: gr.Button(interactive=False),
             cancel: gr.Button(interactive=True),
@@ -177,7 +184,19 @@ def build_video_tab(
             f"{info.fps:.3g} frames a second. Press *Analyse*."
         )
 
-    outputs = [preview, annotated, bar, notice, run, cancel, table, csv_file, json_file, status]
+    outputs = [
+        preview,
+        preview_frame,
+        annotated,
+        bar,
+        notice,
+        run,
+        cancel,
+        table,
+        csv_file,
+        json_file,
+        status,
+    ]
     source.change(
         friendly(on_upload), source, notice, show_progress="hidden", api_visibility="private"
     )
@@ -192,7 +211,7 @@ def build_video_tab(
     cancel.click(
         lambda: idle("Cancelled; nothing was kept."),
         None,
-        [preview, annotated, bar, notice, run, cancel],
+        [preview, preview_frame, annotated, bar, notice, run, cancel],
         cancels=[job],
         queue=False,
         api_visibility="private",

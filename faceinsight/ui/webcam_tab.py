@@ -13,8 +13,9 @@ import numpy.typing as npt
 from faceinsight.drawing import draw
 from faceinsight.errors import FaceInsightError
 from faceinsight.ui import views
+from faceinsight.ui.components import LiveImage
 from faceinsight.ui.engine import Engine, friendly
-from faceinsight.ui.parts import Settings, live_image
+from faceinsight.ui.parts import Settings, results_table
 from faceinsight.ui.texts import WEBCAM_HINT
 
 # How often the page sends a frame at most; the server drops what it cannot keep up with.
@@ -78,20 +79,18 @@ def build_webcam_tab(
                 elem_id="webcam-input",
             )
         with gr.Column(scale=1, min_width=280):
-            labelled = live_image(
-                label="You, labelled", height=360, buttons=[], elem_id="webcam-output"
+            labelled = LiveImage(
+                interactive=False,
+                label="You, labelled",
+                height=360,
+                buttons=[],
+                elem_id="webcam-output",
             )
     notice = gr.Markdown(WEBCAM_HINT, elem_id="webcam-notice", elem_classes="notice")
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=280):
-            table = gr.Dataframe(
-                headers=views.HEADERS,
-                column_widths=views.WIDTHS,
-                label="One row a face",
-                interactive=False,
-                wrap=True,
-                max_height=260,
-                elem_id="webcam-table",
+            table = results_table(
+                views.HEADERS, views.WIDTHS, "One row a face", 260, "webcam-table"
             )
         with gr.Column(scale=1, min_width=240):
             bars = gr.Label(

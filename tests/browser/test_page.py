@@ -180,6 +180,8 @@ def test_cancel_cancels_and_leaves_nothing(visit, app, tmp_path):
     visit.page.locator("#video-run").click()
     expect(visit.page.locator("#video-progress")).to_contain_text("left", timeout=20_000)
     expect(visit.page.locator("#video-preview img")).to_be_visible()
+    shown = visit.page.locator("#video-preview img").get_attribute("src")
+    assert shown.startswith("data:image/jpeg;base64,")
     assert list(app.temporary.rglob("making-*"))
     visit.page.locator("#video-cancel").click()
     expect(notice).to_contain_text("Cancelled; nothing was kept")

@@ -14,9 +14,10 @@ from faceinsight import FaceInsightError, MediaError, PackError
 from faceinsight.packs import locate
 from faceinsight.ui import Engine
 from faceinsight.ui.about_tab import download_progress, pack_rows
+from faceinsight.ui.components import LiveImage
 from faceinsight.ui.engine import as_page_error, friendly
 from faceinsight.ui.image_tab import example_pictures
-from faceinsight.ui.parts import Settings, live_image, need
+from faceinsight.ui.parts import Settings, need
 from faceinsight.ui.video_tab import progress_html
 from faceinsight.ui.views import MAX_TABLE_ROWS, bars, clip_table, summary, table
 from faceinsight.ui.webcam_tab import Pace
@@ -73,7 +74,7 @@ def test_errors_become_sentences_without_traceback(caplog):
 
 
 def test_live_frames_are_jpegs_in_a_data_url(two_faces):
-    component = live_image()
+    component = LiveImage()
     data = component.postprocess(two_faces)
     kind, content = data.url.split(",")
     assert kind == "data:image/jpeg;base64"
@@ -144,6 +145,7 @@ def test_a_missing_webcam_frame_changes_nothing(toy_pack):
 def test_progress_in_words():
     assert "about 1 min 5 s left" in progress_html(0.5, 65)
     assert 'aria-valuenow="50"' in progress_html(0.5, 65)
+    assert "0% · starting" in progress_html(0, None)
     seen = []
     download_progress(lambda *step: seen.append(step))("m.onnx", 1_000_000, 2_000_000)
     assert seen == [(0.5, "m.onnx: 1.0 of 2.0 MB")]

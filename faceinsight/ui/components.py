@@ -1,0 +1,58 @@
+"""Gradio components that differ in what they take from or give to the page."""
+
+from __future__ import annotations
+
+import base64
+from abc import ABCMeta
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import numpy.typing as npt
+from gradio.component_meta import ComponentMeta
+from gradio.data_classes import ImageData
+
+from faceinsight.media.image import encode_image
+
+STREAM_QUALITY = 80
+
+
+class _PlainMeta(ComponentMeta):
+    """Makes component classes without writing a .pyi file beside their source, as Gradio would."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], attributes: dict[str, Any]) -> Any:
+        return ABCMeta.__new__(cls, name, bases, attributes)
+
+
+class UploadedImage(gr.Image, metaclass=_PlainMeta):
+    """An image input that hands over the uploaded file's path, undecoded.
+
+    Gradio would decode it with Pillow: unbounded, without HEIC, and with a traceback for what is
+    no image. `load_image` does better.
+    """
+
+    is_template = True  # in the page it is its base class
+
+    def preprocess(self, payload: ImageData | None) -> str | None:
+        """Returns the path of the uploaded file; None where there is none."""
+        if payload is None:
+            return None
+        if payload.path is None:
+            raise gr.Error("The image has no content: upload a file.", print_exception=False)
+        return str(payload.path)
+
+
+class LiveImage(gr.Image, metaclass=_PlainMeta):
+    """An image output that goes to the page as a JPEG in a data URL.
+
+    Gradio would write every frame to disk: slower, and a face on a disk.
+    """
+
+    is_template = True
+
+    def postprocess(self, value: npt.NDArray[np.uint8] | None) -> ImageData | None:
+        """Encodes a frame, (H, W, 3) uint8 RGB."""
+        if value is None:
+            return None
+        content = base64.b64encode(encode_image(value, quality=STREAM_QUALITY)).decode()
+        return ImageData(url=f"data:image/jpeg;base64,{content}", orig_name="frame.jpg")
