@@ -38,6 +38,8 @@ def build_demo(engine: Engine | None = None) -> gr.Blocks:
     ) as demo:
         gr.Markdown(TITLE, elem_id="title")
         status = gr.Markdown(engine.status(), elem_id="status")
+        # Filled by assets/camera.js.
+        gr.HTML('<p id="camera-problem" role="alert"></p>', padding=False)
         with gr.Row(equal_height=False):
             # Rendered first for its components, shown second.
             with gr.Column(scale=1, min_width=240, render=False) as panel:

@@ -8,10 +8,8 @@ NO_FACE = (
     "small are missed: lower the detection threshold, or try a closer picture."
 )
 WEBCAM_HINT = (
-    "Press *Click to Access Webcam*, allow the camera, then press *Record*. No picture? Check that "
-    "a camera is plugged in and used by no other program, that the browser may use it (the icon "
-    "left of the address), and that the page is on https or localhost. "
-    "Frames are analysed and forgotten; nothing is stored."
+    "Press *Click to Access Webcam*, allow the camera, then press *Record*. A camera needs a page "
+    "on https or localhost. Frames are analysed and forgotten; nothing is stored."
 )
 VIDEO_HINT = "Upload an MP4, MOV, WebM or MKV clip, choose what to analyse, and press *Analyse*."
 

@@ -140,9 +140,9 @@ def test_without_a_camera_the_page_says_what_to_do(playwright, executable, app, 
         visit = Visit(browser, app.url, DESKTOP)
         visit.tab("Webcam")
         visit.page.get_by_role("button", name="Click to Access Webcam").click()
-        expect(visit.page.locator("#webcam-notice")).to_contain_text(
-            "Check that a camera is plugged"
-        )
+        problem = visit.page.locator("#camera-problem")
+        expect(problem).to_have_text("No camera was found: plug one in and try again.")
+        expect(problem).to_be_visible()
         visit.tab("Image")
         visit.upload("#image-input", photo)
         expect(visit.page.locator("#image-notice")).to_contain_text("2 faces")
