@@ -40,9 +40,7 @@ def seconds_to_first_page(pack: str) -> float:
                 return time.perf_counter() - began
             except OSError:
                 time.sleep(0.02)
-        raise SystemExit(
-            "The app stopped before its page was there: run `python app.py` to see why."
-        )
+        raise SystemExit("The app stopped before its page was there: run `python app.py` to see why.")
     finally:
         process.terminate()
         process.wait()

@@ -63,14 +63,9 @@ class FaceAnalyzer:
         self.pack = resolved.spec
         self.missing = resolved.missing
         if "detector" in resolved.missing:
-            raise PackError(
-                f"Pack {self.pack.name} cannot find faces: {resolved.missing['detector']}"
-            )
+            raise PackError(f"Pack {self.pack.name} cannot find faces: {resolved.missing['detector']}")
         assert self.pack.detector is not None
-        sessions = {
-            stage: create_session(path, providers, threads)
-            for stage, path in resolved.paths.items()
-        }
+        sessions = {stage: create_session(path, providers, threads) for stage, path in resolved.paths.items()}
         self.providers: tuple[str, ...] = tuple(sessions["detector"].get_providers())
         self._detector = Detector(self.pack.detector, sessions["detector"])
         self._attributes: Attributes | None = None
@@ -121,9 +116,7 @@ class FaceAnalyzer:
             clock = now
 
         faces = tuple(
-            face
-            for face in self._detector.detect(image, det_threshold)
-            if max(face.width, face.height) >= min_face
+            face for face in self._detector.detect(image, det_threshold) if max(face.width, face.height) >= min_face
         )
         lap("detector")
         if faces and self._attributes is not None:
@@ -152,9 +145,7 @@ def _with_answers(
             replace(face, emotion=answer, valence=valence, arousal=arousal)
             for face, (answer, valence, arousal) in answers
         )
-    return tuple(
-        replace(face, heads=(*face.heads, (stage, answer))) for face, (answer, _, _) in answers
-    )
+    return tuple(replace(face, heads=(*face.heads, (stage, answer))) for face, (answer, _, _) in answers)
 
 
 def check_image(image: npt.NDArray[np.uint8]) -> None:

@@ -15,9 +15,7 @@ from faceinsight.export import Row, analysis_dict, csv_bytes, rows_of, to_json
 from faceinsight.media.image import encode_image, load_image
 from faceinsight.packs import AUTO
 
-VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".3gp", ".ogv")
-)
+VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".3gp", ".ogv"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +109,7 @@ def _photo(
     result: BatchResult,
 ) -> None:
     loaded = load_image(file)
-    analysis = analyzer.analyze(
-        loaded.pixels, det_threshold=options.det_threshold, min_face=options.min_face
-    )
+    analysis = analyzer.analyze(loaded.pixels, det_threshold=options.det_threshold, min_face=options.min_face)
     if target is not None:
         picture = draw(loaded.pixels, analysis.faces, options.draw)
         _write(target.with_name(f"{target.name}-faces.jpg"), encode_image(picture))
@@ -171,8 +167,7 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MediaError(
-            f"The folder {folder} cannot be made ({(error.strerror or '').lower()}): "
-            "choose another."
+            f"The folder {folder} cannot be made ({(error.strerror or '').lower()}): choose another."
         ) from error
 
 
@@ -180,6 +175,4 @@ def _write(path: Path, content: bytes) -> None:
     try:
         path.write_bytes(content)
     except OSError as error:
-        raise MediaError(
-            f"{path} cannot be written ({(error.strerror or '').lower()}): check the folder."
-        ) from error
+        raise MediaError(f"{path} cannot be written ({(error.strerror or '').lower()}): check the folder.") from error

@@ -29,9 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show tracebacks and log messages")
     models = argparse.ArgumentParser(add_help=False)
-    models.add_argument(
-        "--pack", default=AUTO, help="model pack: a name or a folder with a pack.toml"
-    )
+    models.add_argument("--pack", default=AUTO, help="model pack: a name or a folder with a pack.toml")
     models.add_argument("--models", metavar="DIR", help="look for model files here first")
 
     app = commands.add_parser("app", parents=[common, models], help="serve the page")
@@ -50,25 +48,15 @@ def build_parser() -> argparse.ArgumentParser:
     app.add_argument("--auth", metavar="USER:PASS", help="ask visitors for a user and password")
     app.set_defaults(run=_app)
 
-    analyze = commands.add_parser(
-        "analyze", parents=[common, models], help="analyse photos and clips"
-    )
+    analyze = commands.add_parser("analyze", parents=[common, models], help="analyse photos and clips")
     analyze.add_argument("files", nargs="+", type=Path, metavar="FILE")
     table = analyze.add_mutually_exclusive_group()
     table.add_argument("--json", action="store_true", help="print JSON")
     table.add_argument("--csv", action="store_true", help="print CSV")
-    analyze.add_argument(
-        "--out", type=Path, metavar="DIR", help="write annotated files, faces.csv and faces.json"
-    )
-    analyze.add_argument(
-        "--threshold", type=float, default=0.5, help="detection threshold (default: %(default)s)"
-    )
-    analyze.add_argument(
-        "--min-face", type=float, default=0, metavar="PX", help="leave out smaller faces"
-    )
-    analyze.add_argument(
-        "--rate", type=float, metavar="N", help="analyses a second of a clip (default: all frames)"
-    )
+    analyze.add_argument("--out", type=Path, metavar="DIR", help="write annotated files, faces.csv and faces.json")
+    analyze.add_argument("--threshold", type=float, default=0.5, help="detection threshold (default: %(default)s)")
+    analyze.add_argument("--min-face", type=float, default=0, metavar="PX", help="leave out smaller faces")
+    analyze.add_argument("--rate", type=float, metavar="N", help="analyses a second of a clip (default: all frames)")
     analyze.add_argument("--blur", action="store_true", help="blur faces in annotated files")
     analyze.set_defaults(run=_analyze)
 
@@ -132,9 +120,7 @@ def _analyze(args: argparse.Namespace) -> int:
         out=args.out,
         draw=DrawOptions(blur=args.blur),
     )
-    result = analyze_files(
-        args.files, args.pack, args.models, options, on_error=_complain, on_progress=_show_progress
-    )
+    result = analyze_files(args.files, args.pack, args.models, options, on_error=_complain, on_progress=_show_progress)
     if args.json:
         sys.stdout.write(to_json(result.records))
     elif args.csv:

@@ -73,11 +73,7 @@ class ClipAnalysis:
 
     def rows(self, **columns: Any) -> list[Row]:
         """Returns one row a face and analysed frame, led by `columns` and `time` in seconds."""
-        return [
-            row
-            for time, analysis in self.frames
-            for row in rows_of(analysis, **columns, time=round(time, 3))
-        ]
+        return [row for time, analysis in self.frames for row in rows_of(analysis, **columns, time=round(time, 3))]
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON: the video, the pack, `note`, `frames` and `rows`."""
@@ -99,8 +95,7 @@ class ClipAnalysis:
 def _check(options: ClipOptions, info: VideoInfo, label: str) -> None:
     if options.end is not None and options.end <= options.start:
         raise MediaError(
-            f"The range ends at {options.end:g} s, not after its start at {options.start:g} s: "
-            "correct it."
+            f"The range ends at {options.end:g} s, not after its start at {options.start:g} s: correct it."
         )
     if options.start < 0 or (info.duration and options.start >= info.duration):
         raise MediaError(
@@ -201,9 +196,7 @@ def _analyses(
         if latest is not None and options.rate is not None and frame.time < due - 0.5 / fps:
             yield frame, latest, False
             continue
-        latest = analyzer.analyze(
-            frame.pixels, det_threshold=options.det_threshold, min_face=options.min_face
-        )
+        latest = analyzer.analyze(frame.pixels, det_threshold=options.det_threshold, min_face=options.min_face)
         if options.rate is not None:
             due = max(due, frame.time - 1 / options.rate) + 1 / options.rate
         yield frame, latest, True

@@ -38,9 +38,7 @@ class App:
 
 
 @contextmanager
-def served(
-    folder: Path, *args: object, code: str | None = None, **environment: str
-) -> Iterator[App]:
+def served(folder: Path, *args: object, code: str | None = None, **environment: str) -> Iterator[App]:
     """Starts app.py, or `code`, with `args`, waits for its page, and stops it in the end."""
     port = free_port()
     start = ("app.py",) if code is None else ("-c", code)

@@ -136,8 +136,7 @@ def test_a_fixed_batch_axis_changes_no_answer(tmp_path, toy_analyzer, two_faces)
     toy_detector(tmp_path / "detector.onnx")
     toy_genderage(tmp_path / "genderage.onnx", batch=1)
     (tmp_path / "pack.toml").write_text(
-        '[detector]\nfile = "detector.onnx"\n'
-        + genderage_table("genderage.onnx").replace("1.5", "1.0")
+        '[detector]\nfile = "detector.onnx"\n' + genderage_table("genderage.onnx").replace("1.5", "1.0")
     )
     ages = [face.age for face in FaceAnalyzer(tmp_path).analyze(two_faces).faces]
     assert ages == pytest.approx([f.age for f in toy_analyzer.analyze(two_faces).faces], abs=1e-3)
@@ -148,8 +147,7 @@ def test_a_fixed_batch_axis_changes_no_answer(tmp_path, toy_analyzer, two_faces)
     [
         ('[detector]\nfile = "genderage.onnx"\n', "is no SCRFD detector"),
         (
-            '[detector]\nfile = "detector.onnx"\n'
-            + genderage_table("genderage.onnx").replace("[96, 96]", "[80, 80]"),
+            '[detector]\nfile = "detector.onnx"\n' + genderage_table("genderage.onnx").replace("[96, 96]", "[80, 80]"),
             "not faces of 80x80 pixels",
         ),
         (

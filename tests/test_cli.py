@@ -127,9 +127,7 @@ def test_help(command):
 
 def test_output_into_a_closed_pipe_is_no_error(photo, toy_pack):
     command = f"{sys.executable} -m faceinsight analyze {photo} --json --pack {toy_pack} | true"
-    done = subprocess.run(
-        command, shell=True, capture_output=True, text=True, cwd=ROOT, check=False
-    )
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, check=False)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
 

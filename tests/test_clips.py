@@ -116,9 +116,6 @@ def test_a_real_clip(shared, real_analyzer, tmp_path):
 
 def test_a_face_that_leaves_a_real_phone_clip(shared, real_analyzer):
     clip = shared / "clips" / "face_then_none.mov"
-    counts = [
-        len(a.faces)
-        for _, a in analyze_clip(real_analyzer, clip, options=ClipOptions(rate=2)).frames
-    ]
+    counts = [len(a.faces) for _, a in analyze_clip(real_analyzer, clip, options=ClipOptions(rate=2)).frames]
     assert counts[0] == 1
     assert counts[-1] == 0

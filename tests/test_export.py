@@ -24,9 +24,7 @@ BARE = Face((5.0, 6.0, 7.0, 8.0), 0.5)
 
 
 def analysis(*faces: Face) -> FrameAnalysis:
-    return FrameAnalysis(
-        20, 10, faces, "toy", ("detector",), (("emotion", "why"),), (("detector", 1.239),)
-    )
+    return FrameAnalysis(20, 10, faces, "toy", ("detector",), (("emotion", "why"),), (("detector", 1.239),))
 
 
 def test_a_row_says_all():

@@ -76,9 +76,7 @@ def test_no_module_grows_beyond_a_room():
 
 def test_importing_the_package_is_light():
     code = "import sys, faceinsight; print('gradio' in sys.modules, 'torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 
 

@@ -96,9 +96,7 @@ def toy_detector(path: Path) -> Path:
                 helper.make_node("Reshape", ["full_" + name, "shape_" + name], [name]),
             ]
     for kind, names in answers.items():
-        outputs += [
-            helper.make_tensor_value_info(n, TensorProto.FLOAT, [None, widths[kind]]) for n in names
-        ]
+        outputs += [helper.make_tensor_value_info(n, TensorProto.FLOAT, [None, widths[kind]]) for n in names]
     return _save(path, nodes, [image], outputs, constants)
 
 
@@ -171,10 +169,7 @@ def emotion_table(file: str, labels: tuple[str, ...], side: int = 224, extra: st
 
 def genderage_table(file: str, extra: str = "") -> str:
     """Returns the [attributes] table of a pack with InsightFace's contract."""
-    return (
-        f'[attributes]\nfile = "{file}"\nsize = [96, 96]\ncrop = "scaled_box"\n'
-        f"crop_scale = 1.5\n{extra}"
-    )
+    return f'[attributes]\nfile = "{file}"\nsize = [96, 96]\ncrop = "scaled_box"\ncrop_scale = 1.5\n{extra}'
 
 
 def write_toy_pack(folder: Path) -> Path:
@@ -194,9 +189,7 @@ def write_toy_pack(folder: Path) -> Path:
     return folder
 
 
-def toy_picture(
-    faces: dict[tuple[int, int], tuple[int, int, int]], size: tuple[int, int] = (640, 480)
-) -> np.ndarray:
+def toy_picture(faces: dict[tuple[int, int], tuple[int, int, int]], size: tuple[int, int] = (640, 480)) -> np.ndarray:
     """Returns a dark picture with a coloured block for a face at each (column, row) of the grid.
 
     Args:

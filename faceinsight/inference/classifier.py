@@ -40,13 +40,10 @@ class Classifier:
         labels = self.model.spec.labels
         rows = self.model.run(image, faces)
         logits = rows[:, : len(labels)] / np.float32(self.model.spec.temperature)
-        classes = [
-            Classification(labels, tuple(float(p) for p in shares)) for shares in softmax(logits)
-        ]
+        classes = [Classification(labels, tuple(float(p) for p in shares)) for shares in softmax(logits)]
         if not self.has_valence_arousal:
             return [(answer, None, None) for answer in classes]
         pairs = rows[:, len(labels) : len(labels) + 2]
         return [
-            (answer, float(valence), float(arousal))
-            for answer, (valence, arousal) in zip(classes, pairs, strict=True)
+            (answer, float(valence), float(arousal)) for answer, (valence, arousal) in zip(classes, pairs, strict=True)
         ]

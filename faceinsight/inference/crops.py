@@ -24,9 +24,7 @@ _ARCFACE = np.array(
 )
 
 
-def similarity_matrix(
-    points: npt.NDArray[np.float64], template: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def similarity_matrix(points: npt.NDArray[np.float64], template: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Returns the least-squares similarity transform of points onto a template.
 
     Umeyama, "Least-squares estimation of transformation parameters between two point patterns",
@@ -48,9 +46,7 @@ def similarity_matrix(
     return np.column_stack([turn, mean_t - turn @ mean_p])
 
 
-def aligned_crop(
-    image: UInt8Array, kps: Keypoints, size: tuple[int, int], scale: float
-) -> UInt8Array:
+def aligned_crop(image: UInt8Array, kps: Keypoints, size: tuple[int, int], scale: float) -> UInt8Array:
     """Turns, shifts and scales a face onto InsightFace's ArcFace template.
 
     Args:
@@ -68,9 +64,7 @@ def aligned_crop(
     return np.asarray(cv2.warpAffine(image, matrix, size), np.uint8)
 
 
-def scaled_box_crop(
-    image: UInt8Array, bbox: BBox, size: tuple[int, int], scale: float
-) -> UInt8Array:
+def scaled_box_crop(image: UInt8Array, bbox: BBox, size: tuple[int, int], scale: float) -> UInt8Array:
     """Cuts a square around a box, as InsightFace's `Attribute.get` does.
 
     Args:

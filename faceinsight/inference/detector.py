@@ -59,9 +59,7 @@ class Detector:
         if min(height, width) * min(min(s) for s in self.input_sizes) < max(height, width):
             return ()
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        boxes, kps = self._scrfd.detect(
-            bgr, input_size=list(self.input_sizes), det_thresh=threshold
-        )
+        boxes, kps = self._scrfd.detect(bgr, input_size=list(self.input_sizes), det_thresh=threshold)
         return tuple(
             Face(
                 bbox=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),

@@ -34,8 +34,7 @@ class FaceModel:
         shape = session.get_inputs()[0].shape
         wanted = (spec.size[1], spec.size[0])
         if len(shape) != 4 or any(
-            isinstance(have, int) and have != want
-            for have, want in zip(shape[2:], wanted, strict=True)
+            isinstance(have, int) and have != want for have, want in zip(shape[2:], wanted, strict=True)
         ):
             raise ModelFileError(
                 f"{spec.file.name} takes an input of shape {shape}, not faces of "

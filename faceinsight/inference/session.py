@@ -60,9 +60,7 @@ def create_session(
     try:
         return ort.InferenceSession(str(path), options, providers=wanted)
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
-        raise ModelFileError(
-            f"{path} is not a model that ONNX Runtime can run: replace the file."
-        ) from error
+        raise ModelFileError(f"{path} is not a model that ONNX Runtime can run: replace the file.") from error
 
 
 def run_batched(session: ort.InferenceSession, batch: FloatArray) -> FloatArray:

@@ -73,8 +73,7 @@ def load_image(source: str | Path | bytes, name: str | None = None) -> LoadedIma
         raise MediaError(f"{label} {reason}: choose a JPEG, PNG, WebP or HEIC file.") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise MediaError(
-            f"{label} is damaged or cut short ({str(error).rstrip('.')}): "
-            "choose another copy of it."
+            f"{label} is damaged or cut short ({str(error).rstrip('.')}): choose another copy of it."
         ) from error
     note = f"{label} is animated: the first of its {frames} pictures was analysed."
     return LoadedImage(pixels, note if frames > 1 else None)

@@ -64,8 +64,7 @@ class VideoFrame:
 
 def _unreadable(label: str) -> MediaError:
     return MediaError(
-        f"{label} is not a video that can be read, or it is cut short: "
-        "choose an MP4, MOV, WebM or MKV file."
+        f"{label} is not a video that can be read, or it is cut short: choose an MP4, MOV, WebM or MKV file."
     )
 
 
@@ -162,8 +161,7 @@ def read_frames(
                     yield VideoFrame(time, _upright(frame))
         except FFmpegError as error:
             raise DamagedMediaError(
-                f"{label} is damaged or cut short after {time:.1f} seconds: "
-                "choose another copy of it."
+                f"{label} is damaged or cut short after {time:.1f} seconds: choose another copy of it."
             ) from error
 
 

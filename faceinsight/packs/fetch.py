@@ -77,9 +77,7 @@ def fetch_file(file: ModelFile, target: Path, progress: Progress = _silent) -> N
                 done += len(chunk)
                 progress(file.name, done, total)
         if difference := check_file(part, file):
-            raise FetchError(
-                f"{file.url} sent something else than {file.name} ({difference}): try again later."
-            )
+            raise FetchError(f"{file.url} sent something else than {file.name} ({difference}): try again later.")
         os.replace(part, target)
     except (
         requests.RequestException,

@@ -52,12 +52,7 @@ def pack_roots(models: str | Path | None = None) -> tuple[Path, ...]:
 
 def pack_names(models: str | Path | None = None) -> tuple[str, ...]:
     """Returns the names of all packs: the known ones, then the user's own, sorted."""
-    own = {
-        entry.parent.name
-        for root in pack_roots(models)
-        if root.is_dir()
-        for entry in root.glob(f"*/{PACK_FILE}")
-    }
+    own = {entry.parent.name for root in pack_roots(models) if root.is_dir() for entry in root.glob(f"*/{PACK_FILE}")}
     return (*KNOWN_PACKS, *sorted(own - set(KNOWN_PACKS)))
 
 
@@ -207,9 +202,7 @@ def _resolve_first(models: str | Path | None) -> ResolvedPack:
         resolved = resolve(name, models)
         if "detector" in resolved.paths:
             return resolved
-    looked = ", ".join(
-        str(p) for p in (*pack_roots(models), "~/.insightface/models", "~/.hsemotion")
-    )
+    looked = ", ".join(str(p) for p in (*pack_roots(models), "~/.insightface/models", "~/.hsemotion"))
     raise PackError(
         f"No model pack is on this machine (looked in {looked}): run "
         "`faceinsight models fetch buffalo_s` (20 MB, for non-commercial research), or give the "

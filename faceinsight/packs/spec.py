@@ -121,9 +121,7 @@ class _Table:
         if value is ...:
             raise PackError(f"{self.where} lacks the key '{key}': add it.")
         if value is not default and (not isinstance(value, kind) or isinstance(value, bool)):
-            raise PackError(
-                f"{self.where} has a '{key}' of the wrong type ({value!r}): correct it."
-            )
+            raise PackError(f"{self.where} has a '{key}' of the wrong type ({value!r}): correct it.")
         return value
 
     def one_of(self, key: str, allowed: tuple[str, ...], default: Any = ...) -> str:
@@ -196,9 +194,7 @@ def _face_model(table: _Table, default_output: str, outputs: tuple[str, ...]) ->
     )
     table.done()
     if spec.temperature <= 0 or spec.crop_scale <= 0 or 0 in spec.std:
-        raise PackError(
-            f"{table.where} needs 'temperature', 'crop_scale' and 'std' above zero: correct them."
-        )
+        raise PackError(f"{table.where} needs 'temperature', 'crop_scale' and 'std' above zero: correct them.")
     return spec
 
 

@@ -47,9 +47,7 @@ def download_progress(show: Callable[[float, str], object]) -> Progress:
     return report
 
 
-def build_about_tab(
-    engine: Engine, settings: list[gr.components.Component], status: gr.Markdown
-) -> None:
+def build_about_tab(engine: Engine, settings: list[gr.components.Component], status: gr.Markdown) -> None:
     """Builds the tab inside the current Blocks context.
 
     Args:
@@ -71,9 +69,7 @@ def build_about_tab(
         notice = gr.Markdown("", elem_id="fetch-notice", elem_classes="notice")
         gr.Markdown(ABOUT)
 
-    def on_fetch(
-        pack: str, agrees: bool, progress: gr.Progress = gr.Progress()
-    ) -> tuple[object, ...]:
+    def on_fetch(pack: str, agrees: bool, progress: gr.Progress = gr.Progress()) -> tuple[object, ...]:
         unchanged = (gr.skip(), gr.skip(), gr.skip())
         try:
             if not agrees:

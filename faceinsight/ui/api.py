@@ -22,9 +22,7 @@ def build_api(engine: Engine) -> None:
         engine: The app's models.
     """
 
-    def analyze_image(
-        image: str | None, det_threshold: float, min_face: float, pack: str
-    ) -> dict[str, Any]:
+    def analyze_image(image: str | None, det_threshold: float, min_face: float, pack: str) -> dict[str, Any]:
         """Finds every face of a picture with its apparent age, gender and emotion.
 
         Args:
@@ -39,9 +37,7 @@ def build_api(engine: Engine) -> None:
         """
         path = need(image, "picture")
         loaded = load_image(path)
-        analysis = engine.analyzer(pack or None).analyze(
-            loaded.pixels, det_threshold=det_threshold, min_face=min_face
-        )
+        analysis = engine.analyzer(pack or None).analyze(loaded.pixels, det_threshold=det_threshold, min_face=min_face)
         return {"file": Path(path).name, "note": loaded.note, **analysis_dict(analysis)}
 
     def analyze_video(

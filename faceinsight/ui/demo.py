@@ -33,9 +33,7 @@ def build_demo(engine: Engine | None = None) -> gr.Blocks:
         "Video": build_video_tab,
         "Models & about": build_about_tab,
     }
-    with gr.Blocks(
-        title="FaceInsight", analytics_enabled=False, delete_cache=DELETE_CACHE, fill_width=True
-    ) as demo:
+    with gr.Blocks(title="FaceInsight", analytics_enabled=False, delete_cache=DELETE_CACHE, fill_width=True) as demo:
         gr.Markdown(TITLE, elem_id="title")
         status = gr.Markdown(engine.status(), elem_id="status")
         # Filled by assets/camera.js.

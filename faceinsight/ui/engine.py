@@ -58,9 +58,7 @@ class Engine:
             if name not in self._analyzers:
                 # A visitor may name any pack of the list, but no folder of this machine.
                 if name not in self.choices():
-                    raise PackError(
-                        f"There is no model pack called '{name}': choose one of the list."
-                    )
+                    raise PackError(f"There is no model pack called '{name}': choose one of the list.")
                 self._analyzers[name] = FaceAnalyzer(name, models=self._models)
             return self._analyzers[name]
 
@@ -71,9 +69,7 @@ class Engine:
 
     def named_choices(self) -> list[tuple[str, str]]:
         """Returns (name to show, choice) of every pack a visitor may choose."""
-        return [
-            ("none here yet" if name == AUTO else Path(name).name, name) for name in self.choices()
-        ]
+        return [("none here yet" if name == AUTO else Path(name).name, name) for name in self.choices()]
 
     def _is_here(self, pack: str) -> bool:
         try:
@@ -135,7 +131,6 @@ def as_page_error(error: Exception) -> gr.Error:
     log.error("An event of the page failed: %s", error)
     log.debug("The traceback:", exc_info=error)
     return gr.Error(
-        "Something unexpected went wrong: try again, or start FaceInsight with --debug and report "
-        "what it prints.",
+        "Something unexpected went wrong: try again, or start FaceInsight with --debug and report what it prints.",
         print_exception=False,
     )

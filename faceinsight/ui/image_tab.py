@@ -36,9 +36,7 @@ def example_pictures() -> list[str]:
     return paths
 
 
-def build_image_tab(
-    engine: Engine, settings: list[gr.components.Component], status: gr.Markdown
-) -> None:
+def build_image_tab(engine: Engine, settings: list[gr.components.Component], status: gr.Markdown) -> None:
     """Builds the tab inside the current Blocks context.
 
     Args:
@@ -103,15 +101,10 @@ def build_image_tab(
             gallery: [],
             table: [],
             bars: gr.Label(value=None, label="Emotion"),
-            **{
-                button: gr.DownloadButton(value=None, interactive=False)
-                for button in files.values()
-            },
+            **{button: gr.DownloadButton(value=None, interactive=False) for button in files.values()},
         }
 
-    def on_picture(
-        path: str | None, previous: FrameAnalysis | None, *values: Any
-    ) -> dict[Any, Any]:
+    def on_picture(path: str | None, previous: FrameAnalysis | None, *values: Any) -> dict[Any, Any]:
         if path is None:
             return cleared()
         chosen = Settings.of(values)
@@ -138,10 +131,7 @@ def build_image_tab(
             gallery: gr.Gallery(value=views.gallery(thumbs, analysis), selected_index=first),
             table: views.table(analysis),
             bars: bars_of(analysis, first),
-            **{
-                files[kind]: gr.DownloadButton(value=link, interactive=True)
-                for kind, link in links.items()
-            },
+            **{files[kind]: gr.DownloadButton(value=link, interactive=True) for kind, link in links.items()},
             status: engine.status(chosen.pack, analysis),
         }
 
@@ -167,9 +157,7 @@ def build_image_tab(
         concurrency_limit=4,
         api_visibility="private",
     )
-    gallery.select(
-        friendly(on_face_of_gallery), analysis_state, bars, api_visibility="private", queue=False
-    )
+    gallery.select(friendly(on_face_of_gallery), analysis_state, bars, api_visibility="private", queue=False)
     table.select(
         friendly(on_face_of_table),
         analysis_state,

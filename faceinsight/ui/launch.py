@@ -60,9 +60,7 @@ def check_port(host: str, port: int) -> None:
     if not 0 < port < 65536:
         raise LaunchError(f"There is no port {port}: choose one from 1 to 65535 with --port.")
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM
-        )[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             if os.name == "posix":
                 # As the server does: a port is not in use because of a connection that has ended.

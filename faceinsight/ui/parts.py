@@ -54,17 +54,13 @@ def threshold_slider() -> gr.Slider:
 
 def min_face_slider() -> gr.Slider:
     """Returns the control of the smallest face."""
-    return gr.Slider(
-        0, 400, 0, step=4, label="Smallest face", info="Longest side in pixels; 0 for all."
-    )
+    return gr.Slider(0, 400, 0, step=4, label="Smallest face", info="Longest side in pixels; 0 for all.")
 
 
 def side_panel(engine: Engine) -> list[gr.components.Component]:
     """Builds the settings that every tab shares, in the order of `Settings`."""
     return [
-        gr.Dropdown(
-            engine.named_choices(), value=engine.default, label="Model pack", elem_id="pack"
-        ),
+        gr.Dropdown(engine.named_choices(), value=engine.default, label="Model pack", elem_id="pack"),
         threshold_slider(),
         min_face_slider(),
         gr.CheckboxGroup(list(LABELS), value=list(LABELS), label="Labels"),

@@ -29,9 +29,7 @@ anywhere else, webcam frames are never written to disk, and uploads and results 
 within half an hour, or when the server stops. There is no telemetry.
 """
 
-LICENCE_QUESTION = (
-    "I have read the licences above; InsightFace's weights are for non-commercial research only"
-)
+LICENCE_QUESTION = "I have read the licences above; InsightFace's weights are for non-commercial research only"
 
 FOOTER = (
     "Estimates of apparent age, gender presentation and expression; never identity, never what "

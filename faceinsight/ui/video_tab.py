@@ -43,18 +43,13 @@ def clip_summary(result: ClipAnalysis) -> str:
     seen = sum(1 for _, analysis in result.frames if analysis.faces)
     most = max(len(analysis.faces) for _, analysis in result.frames)
     rows = sum(len(analysis.faces) for _, analysis in result.frames)
-    line = (
-        f"**{len(result.frames)} frames** analysed, {seen} with faces, at most "
-        f"{views.count_faces(most)} at once."
-    )
+    line = f"**{len(result.frames)} frames** analysed, {seen} with faces, at most {views.count_faces(most)} at once."
     if rows > views.MAX_TABLE_ROWS:
         line += f" The table shows {views.MAX_TABLE_ROWS} of {rows} rows; the CSV has all."
     return line if result.note is None else f"{line}  \n⚠️ {result.note}"
 
 
-def build_video_tab(
-    engine: Engine, settings: list[gr.components.Component], status: gr.Markdown
-) -> None:
+def build_video_tab(engine: Engine, settings: list[gr.components.Component], status: gr.Markdown) -> None:
     """Builds the tab inside the current Blocks context.
 
     Args:
@@ -71,9 +66,7 @@ def build_video_tab(
                 rate = gr.Dropdown(list(RATES), value=0, label="Analyse", min_width=120)
             with gr.Row():
                 run = gr.Button("Analyse", variant="primary", elem_id="video-run")
-                cancel = gr.Button(
-                    "Cancel", variant="stop", interactive=False, elem_id="video-cancel"
-                )
+                cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="video-cancel")
         with gr.Column(min_width=280):
             with gr.Column(visible=False) as preview_frame:
                 preview = LiveImage(
@@ -83,9 +76,7 @@ def build_video_tab(
                     buttons=[],
                     elem_id="video-preview",
                 )
-            annotated = gr.Video(
-                label="Annotated clip", height=340, interactive=False, elem_id="video-output"
-            )
+            annotated = gr.Video(label="Annotated clip", height=340, interactive=False, elem_id="video-output")
             bar = gr.HTML("", elem_id="video-progress")
     notice = gr.Markdown(VIDEO_HINT, elem_id="video-notice", elem_classes="notice")
     table = results_table(
@@ -134,9 +125,7 @@ def build_video_tab(
                 value=publish(csv_bytes(result.rows(), ("time", "face")), f"{stem}.csv"),
                 interactive=True,
             ),
-            json_file: gr.DownloadButton(
-                value=publish(to_json(result.as_dict()), f"{stem}.json"), interactive=True
-            ),
+            json_file: gr.DownloadButton(value=publish(to_json(result.as_dict()), f"{stem}.json"), interactive=True),
             status: engine.status(pack, result.frames[-1][1]),
         }
 
@@ -197,9 +186,7 @@ def build_video_tab(
         json_file,
         status,
     ]
-    source.change(
-        friendly(on_upload), source, notice, show_progress="hidden", api_visibility="private"
-    )
+    source.change(friendly(on_upload), source, notice, show_progress="hidden", api_visibility="private")
     job = run.click(
         on_run,
         [source, start, end, rate, *settings],

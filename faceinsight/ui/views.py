@@ -54,9 +54,7 @@ def clip_table(frames: tuple[tuple[float, FrameAnalysis], ...]) -> Cells:
     return rows[:MAX_TABLE_ROWS]
 
 
-def gallery(
-    image: npt.NDArray[np.uint8], analysis: FrameAnalysis
-) -> list[tuple[npt.NDArray[np.uint8], str]]:
+def gallery(image: npt.NDArray[np.uint8], analysis: FrameAnalysis) -> list[tuple[npt.NDArray[np.uint8], str]]:
     """Returns (crop, caption) of every face of an image, (h, w, 3) uint8 RGB each."""
     return [
         (face_thumbnail(image, face), " · ".join(caption(face, number)))

@@ -54,9 +54,7 @@ class Pace:
         return 1 / self.interval if self.interval else 0.0
 
 
-def build_webcam_tab(
-    engine: Engine, settings: list[gr.components.Component], status: gr.Markdown
-) -> None:
+def build_webcam_tab(engine: Engine, settings: list[gr.components.Component], status: gr.Markdown) -> None:
     """Builds the tab inside the current Blocks context.
 
     Args:
@@ -73,9 +71,7 @@ def build_webcam_tab(
                 streaming=True,
                 type="numpy",
                 height=360,
-                webcam_options=gr.WebcamOptions(
-                    mirror=True, constraints={"video": {"width": 640, "height": 480}}
-                ),
+                webcam_options=gr.WebcamOptions(mirror=True, constraints={"video": {"width": 640, "height": 480}}),
                 elem_id="webcam-input",
             )
         with gr.Column(scale=1, min_width=280):
@@ -89,13 +85,9 @@ def build_webcam_tab(
     notice = gr.Markdown(WEBCAM_HINT, elem_id="webcam-notice", elem_classes="notice")
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=280):
-            table = results_table(
-                views.HEADERS, views.WIDTHS, "One row a face", 260, "webcam-table"
-            )
+            table = results_table(views.HEADERS, views.WIDTHS, "One row a face", 260, "webcam-table")
         with gr.Column(scale=1, min_width=240):
-            bars = gr.Label(
-                label="Emotion (largest face)", show_heading=False, elem_id="webcam-bars"
-            )
+            bars = gr.Label(label="Emotion (largest face)", show_heading=False, elem_id="webcam-bars")
 
     def on_frame(frame: npt.NDArray[np.uint8] | None, pace: Pace, *values: Any) -> dict[Any, Any]:
         if frame is None:  # sent while the camera starts or stops

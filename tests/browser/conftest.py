@@ -35,9 +35,7 @@ def playwright():
 
 @pytest.fixture(scope="module")
 def browser(playwright, executable, tmp_path_factory):
-    frames = [
-        toy_picture({(3, 2): (255, 240 - n, 200), (10, 8): (200, 100, 255)}) for n in range(30)
-    ]
+    frames = [toy_picture({(3, 2): (255, 240 - n, 200), (10, 8): (200, 100, 255)}) for n in range(30)]
     camera = write_camera(tmp_path_factory.mktemp("camera") / "camera.mjpeg", frames)
     with chromium(playwright, executable, camera) as running:
         yield running

@@ -35,9 +35,7 @@ def write_camera(path: Path, frames: list[np.ndarray]) -> Path:
 
 
 @contextmanager
-def chromium(
-    playwright: Playwright, executable: str, camera: Path | None = None
-) -> Iterator[Browser]:
+def chromium(playwright: Playwright, executable: str, camera: Path | None = None) -> Iterator[Browser]:
     """Starts a headless Chromium, with a camera where `camera` gives its pictures."""
     fake = (
         ()
@@ -90,10 +88,7 @@ class Visit:
     def cells(self, table: str) -> list[list[str]]:
         """Returns the cells that a table shows, without its header."""
         rows = self.page.locator(f"{table} .virtual-body [role=row]").all()
-        return [
-            [cell.inner_text().strip() for cell in row.get_by_role("gridcell").all()]
-            for row in rows
-        ]
+        return [[cell.inner_text().strip() for cell in row.get_by_role("gridcell").all()] for row in rows]
 
     def upload(self, where: str, path: Path | str) -> None:
         """Gives a file to an upload component."""

@@ -159,9 +159,7 @@ def test_a_clip_is_analysed_and_plays(visit, tmp_path):
     video = visit.page.locator("#video-output video")
     expect(video).to_be_visible()
     video.evaluate("v => { v.muted = true; return v.play(); }")
-    visit.page.wait_for_function(
-        "document.querySelector('#video-output video').currentTime > 0.5", timeout=20_000
-    )
+    visit.page.wait_for_function("document.querySelector('#video-output video').currentTime > 0.5", timeout=20_000)
     assert video.evaluate("v => [v.videoWidth, v.videoHeight, v.error]") == [640, 480, None]
     assert video.evaluate("v => v.duration") == pytest.approx(2.5, abs=0.15)
     assert visit.cells("#video-table")[0][:2] == ["0", "1"]

@@ -49,9 +49,7 @@ def test_every_tab(real_browser, real_app, shared, look, size, dark):
     visit.stop_camera()
 
     visit.tab("Video")
-    visit.upload(
-        "#video-input", shared / "clips" / "intel_head_pose_face_detection_female_and_male.mp4"
-    )
+    visit.upload("#video-input", shared / "clips" / "intel_head_pose_face_detection_female_and_male.mp4")
     expect(visit.page.locator("#video-notice")).to_contain_text("4.7 seconds")
     visit.page.locator("#video-run").click()
     expect(visit.page.locator("#video-notice")).to_contain_text("56 frames", timeout=90_000)

@@ -63,9 +63,9 @@ def test_a_detector_of_free_size_equals_insightface(tmp_path, two_faces):
     toy_genderage(tmp_path / "a" / "genderage.onnx")
     pack = write_toy_pack(tmp_path / "b")
     text = (pack / "pack.toml").read_text()
-    text = text.replace(
-        "[attributes]", "input_sizes = [[128, 128], [640, 640]]\n[attributes]"
-    ).replace("crop_scale = 1.0", "crop_scale = 1.5")
+    text = text.replace("[attributes]", "input_sizes = [[128, 128], [640, 640]]\n[attributes]").replace(
+        "crop_scale = 1.0", "crop_scale = 1.5"
+    )
     (pack / "pack.toml").write_text(text)
     # A block of 160 pixels is one cell of the grid in the pass at 128 pixels.
     two_faces[320:480, 160:320] = (255, 255, 255)
@@ -89,8 +89,7 @@ def test_emotions_equal_hsemotion(isolated_home, tmp_path, name, side, labels, o
     recognizer = HSEmotionRecognizer(name)
     toy_detector(tmp_path / "detector.onnx")
     (tmp_path / "pack.toml").write_text(
-        '[detector]\nfile = "detector.onnx"\n'
-        + emotion_table(f"{name}.onnx", labels, side, f'output = "{output}"\n')
+        '[detector]\nfile = "detector.onnx"\n' + emotion_table(f"{name}.onnx", labels, side, f'output = "{output}"\n')
     )
     picture = toy_picture({(3, 2): (255, 240, 200), (10, 8): (200, 100, 255), (0, 0): (255,) * 3})
     picture = cv2.GaussianBlur(picture, (0, 0), 5)  # something to see within a crop

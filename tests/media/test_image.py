@@ -96,9 +96,7 @@ def test_an_animation_gives_its_first_picture_and_says_so(picture):
 
 
 def test_a_single_pixel():
-    assert load_image(saved(Image.new("RGB", (1, 1), "red"), "png")).pixels.tolist() == [
-        [[255, 0, 0]]
-    ]
+    assert load_image(saved(Image.new("RGB", (1, 1), "red"), "png")).pixels.tolist() == [[[255, 0, 0]]]
 
 
 def giant_png(side: int) -> bytes:

@@ -77,9 +77,7 @@ def test_a_good_copy_goes_before_a_wrong_one(toy_pack, tmp_path):
 def test_what_is_missing_says_how_to_get_it():
     missing = resolve("buffalo_s").missing
     assert set(missing) == {"detector", "attributes", "emotion"}
-    assert (
-        "det_500m.onnx (2.5 MB) is not here: run `faceinsight models fetch" in missing["detector"]
-    )
+    assert "det_500m.onnx (2.5 MB) is not here: run `faceinsight models fetch" in missing["detector"]
 
 
 def test_auto_takes_the_first_pack_that_is_here(no_bundle, toy_pack, isolated_home):

@@ -265,9 +265,7 @@ def test_gradio_is_told_to_send_nothing_home():
         "ort = os.environ['ORT_DISABLE_TELEMETRY']; "
         "print(a.analytics_enabled(), h.HF_HUB_DISABLE_TELEMETRY, ort)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.split() == ["False", "True", "1"]
 
 
