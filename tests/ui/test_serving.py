@@ -101,6 +101,7 @@ def test_only_files_that_were_uploaded_are_read(client, app):
         event = json.load(answer)["event_id"]
     with urllib.request.urlopen(f"{app.url}/gradio_api/call/analyze_image/{event}") as answer:
         assert b"event: error" in answer.read()
+    assert "Traceback" not in app.output
 
 
 def test_the_endpoints_are_documented(client):
