@@ -109,3 +109,72 @@ class Detector(nn.Module):
 def _rows(x: Tensor, width: int) -> Tensor:
     """(B, 2 * width, H, W) to (B, H * W * 2, width): cells row by row, a cell's two anchors side by side."""
     return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, width)
+
+
+class Classifier(nn.Module):
+    """A residual network for one cut-out face: from pixels to a row of logits.
+
+    Args:
+        outputs: Length of the row.
+        widths: Channels at a half (or all), a quarter, an eighth and a sixteenth of the input's side.
+        blocks: Residual blocks at each of these.
+        grey: Whether the network sees the brightness only. Its input is RGB all the same.
+        dropout: Share of the features dropped before the last layer.
+    """
+
+    def __init__(
+        self,
+        outputs: int,
+        widths: tuple[int, int, int, int],
+        blocks: tuple[int, int, int, int],
+        *,
+        grey: bool = False,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.grey = grey
+        layers: list[nn.Module] = [conv(1 if grey else 3, widths[0], 2, kernel=5)]
+        before = widths[0]
+        for index, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            if index:
+                layers.append(conv(before, width, 2))
+            layers.extend(Residual(width) for _ in range(count))
+            before = width
+        self.body = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(dropout)
+        self.last = nn.Linear(before, outputs)
+        self.register_buffer("brightness", torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) RGB, ``(pixel - 127.5) / 128``, to logits (B, outputs)."""
+        if self.grey:
+            x = standardised((x * self.brightness).sum(1, keepdim=True))
+        return self.last(self.dropout(self.body(x).mean((2, 3))))
+
+
+def standardised(x: Tensor) -> Tensor:
+    """Take each picture (B, 1, H, W) to mean 0 and deviation 1: the light of the room says nothing about a mood."""
+    x = x - x.mean((2, 3), keepdim=True)
+    return x / (x.square().mean((2, 3), keepdim=True).sqrt() + 0.05)
+
+
+def age_and_gender() -> Classifier:
+    """The attribute network: 2 gender logits [female, male], then 101 logits for the ages 0 to 100."""
+    return Classifier(103, (32, 64, 128, 192), (0, 1, 2, 1))
+
+
+def emotion() -> Classifier:
+    """The emotion network: 7 logits in the order of `training.data.EMOTIONS`."""
+    return Classifier(7, (48, 96, 192, 192), (1, 2, 1, 0), grey=True, dropout=0.3)
+
+
+class Mirrored(nn.Module):
+    """Averages the logits for a face and for its mirror image."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the network returns."""
+        return (self.network(x) + self.network(x.flip(3))) / 2
