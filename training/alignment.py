@@ -81,9 +81,7 @@ def aligned(picture: Picture, points: Floats, size: int, crop_scale: float) -> P
     return cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LINEAR)
 
 
-def jittered(
-    picture: Picture, points: Floats, size: int, crop_scale: float, rng: np.random.Generator
-) -> Picture:
+def jittered(picture: Picture, points: Floats, size: int, crop_scale: float, rng: np.random.Generator) -> Picture:
     """Return an aligned crop as a less sure detector would have caused it, now and then mirrored.
 
     What lies outside the picture is filled in several ways: a crop in the app shows hair and background there, so the

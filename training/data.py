@@ -92,9 +92,7 @@ def read_faces(path: Path, cache: Path) -> Faces:
         names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
         pictures = _cached(cache / "utkface.npy", lambda: np.stack([decode(archive.read(name)) for name in names]))
     parts = [name.split("_") for name in names]
-    return Faces(
-        pictures, np.array([int(p[0]) for p in parts]), np.array([int(p[1]) for p in parts]), names
-    )
+    return Faces(pictures, np.array([int(p[0]) for p in parts]), np.array([int(p[1]) for p in parts]), names)
 
 
 EMOTIONS = ("Anger", "Disgust", "Fear", "Happiness", "Neutral", "Sadness", "Surprise")

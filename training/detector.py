@@ -91,9 +91,7 @@ def train(arguments: argparse.Namespace) -> None:
     scenes = [s for s in read_scenes(arguments.data) if fold(s.name) not in (TEST_FOLD, VALIDATION_FOLD)]
     faces = read_faces(arguments.faces, arguments.cache or arguments.out)
     chosen = np.flatnonzero(~np.isin(faces.folds, (TEST_FOLD, VALIDATION_FOLD)))
-    pool = Pool(
-        Composer(scenes, faces, chosen), Teacher(arguments.teacher, arguments.threads), arguments.pool, rng
-    )
+    pool = Pool(Composer(scenes, faces, chosen), Teacher(arguments.teacher, arguments.threads), arguments.pool, rng)
     loop = Loop(
         Detector().to(memory_format=torch.channels_last),
         Plan(steps=arguments.steps, minutes=arguments.minutes, rate=arguments.rate, average=0.9985),

@@ -2,7 +2,7 @@
 
     python -m training.emotion --data fer2013.zip --out DIR
 
-FER2013's pictures show just the detector's box, widened to a square: that is the crop the app makes for this network, and
+FER2013 shows just the detector's box, widened to a square: that is the crop the app makes for this network, and
 the augmentation stands for the detector's scatter. Choices are made on fold 1 of the training split.
 """
 

@@ -56,8 +56,14 @@ def evaluate_attributes(arguments: argparse.Namespace) -> list[dict[str, object]
     ages, genders = attributes.read(run(session(str(arguments.model), arguments.threads), crops))
     true, right = faces.ages[chosen], genders == 1 - faces.genders[chosen]
     rows: list[dict[str, object]] = []
-    for name, low, high in (("all", 0, 200), ("0-9", 0, 9), ("10-19", 10, 19), ("20-39", 20, 39), ("40-59", 40, 59),
-                            ("60+", 60, 200)):
+    for name, low, high in (
+        ("all", 0, 200),
+        ("0-9", 0, 9),
+        ("10-19", 10, 19),
+        ("20-39", 20, 39),
+        ("40-59", 40, 59),
+        ("60+", 60, 200),
+    ):
         part = (true >= low) & (true <= high)
         rows.append(
             {
@@ -76,9 +82,7 @@ def _points(pictures: Picture, arguments: argparse.Namespace) -> tuple[npt.NDArr
     """Find key points with the teacher (640x640 only) or with a detector of free size, one face a picture."""
     network = session(str(arguments.detector), arguments.threads)
     if isinstance(network.get_inputs()[0].shape[2], int):
-        points, _, found = cached_points(
-            pictures, arguments.detector, 128, Path(tempfile.mkdtemp()) / "points.npz"
-        )
+        points, _, found = cached_points(pictures, arguments.detector, 128, Path(tempfile.mkdtemp()) / "points.npz")
         return points, found
     points = np.zeros((len(pictures), 5, 2), np.float32)
     found = np.zeros(len(pictures), bool)

@@ -1,6 +1,6 @@
 """Write pack.toml for the files of the compact pack that are there.
 
-    python -m training.pack --folder assets/models/compact --temperature 1.0
+Usage: python -m training.pack --folder assets/models/compact --temperature 1.0
 """
 
 from __future__ import annotations
