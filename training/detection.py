@@ -38,8 +38,29 @@ def letterbox(picture: Picture, size: int) -> tuple[Picture, float]:
     return canvas, scale
 
 
-def detect(detector: onnxruntime.InferenceSession, picture: Picture, least: float = 0.1, size: int = 640) -> Found:
-    """Find faces as an SCRFD runtime does: letterbox, decode, non-maximum suppression at an IoU of 0.4."""
+def detect(
+    detector: onnxruntime.InferenceSession,
+    picture: Picture,
+    least: float = 0.1,
+    sizes: tuple[int, ...] = (640,),
+) -> Found:
+    """Find faces as an SCRFD runtime does: letterbox, decode, non-maximum suppression at an IoU of 0.4.
+
+    Args:
+        detector: The network.
+        picture: (H, W, 3) RGB.
+        least: Least score.
+        sizes: Sides of the square inputs; with several, their answers are joined before the suppression.
+    """
+    parts = [_candidates(detector, picture, least, size) for size in sizes]
+    boxes, scores, points = (np.concatenate(column) for column in zip(*parts, strict=True))
+    best = suppress(boxes, scores)
+    return Found(boxes[best], scores[best], points[best])
+
+
+def _candidates(
+    detector: onnxruntime.InferenceSession, picture: Picture, least: float, size: int
+) -> tuple[Floats, Floats, Floats]:
     canvas, scale = letterbox(picture, size)
     blob = ((canvas.astype(np.float32) - 127.5) / 128.0).transpose(2, 0, 1)[None]
     outputs = [o.reshape(-1, o.shape[-1]) for o in detector.run(None, {detector.get_inputs()[0].name: blob})]
@@ -52,9 +73,7 @@ def detect(detector: onnxruntime.InferenceSession, picture: Picture, least: floa
         boxes.append(np.hstack([centre - distances[:, :2], centre + distances[:, 2:]]))
         scores.append(outputs[level][kept, 0])
         points.append(centre[:, None] + outputs[level + 6][kept].reshape(-1, 5, 2) * stride)
-    all_boxes, all_scores = np.concatenate(boxes), np.concatenate(scores)
-    best = suppress(all_boxes, all_scores)
-    return Found(all_boxes[best] / scale, all_scores[best], np.concatenate(points)[best] / scale)
+    return np.concatenate(boxes) / scale, np.concatenate(scores), np.concatenate(points) / scale
 
 
 def suppress(boxes: Floats, scores: Floats, limit: float = 0.4) -> npt.NDArray[np.int64]:
@@ -100,11 +119,14 @@ class DetectionReport:
 
 
 def compare(
-    detector: onnxruntime.InferenceSession, scenes: list[Scene], thresholds: list[float], size: int = 640
+    detector: onnxruntime.InferenceSession,
+    scenes: list[Scene],
+    thresholds: list[float],
+    sizes: tuple[int, ...] = (640,),
 ) -> list[DetectionReport]:
     """Run the detector on the scenes and count at every threshold."""
-    answers = [detect(detector, scene.picture, min(thresholds), size) for scene in scenes]
-    return [_count(scenes, answers, threshold, size) for threshold in thresholds]
+    answers = [detect(detector, scene.picture, min(thresholds), sizes) for scene in scenes]
+    return [_count(scenes, answers, threshold, max(sizes)) for threshold in thresholds]
 
 
 def _count(scenes: list[Scene], answers: list[Found], threshold: float, size: int) -> DetectionReport:

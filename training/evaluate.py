@@ -37,7 +37,7 @@ def run(network: onnxruntime.InferenceSession, pictures: Picture) -> npt.NDArray
 def evaluate_detector(arguments: argparse.Namespace) -> list[dict[str, object]]:
     """Count found faces and false alarms on one fold of the scenes."""
     scenes = [scene for scene in read_scenes(arguments.data) if fold(scene.name) == arguments.fold]
-    reports = compare(session(str(arguments.model), arguments.threads), scenes, arguments.thresholds)
+    reports = compare(session(str(arguments.model), arguments.threads), scenes, arguments.thresholds, tuple(arguments.sizes))
     return [{"pictures": len(scenes), **asdict(report)} for report in reports]
 
 
@@ -89,7 +89,7 @@ def _points(pictures: Picture, arguments: argparse.Namespace) -> tuple[npt.NDArr
     for index, picture in enumerate(pictures):
         # Half a picture of margin on every side: a detector expects a head in a frame, not a frame of a head.
         padded = np.pad(picture, ((64, 64), (64, 64), (0, 0)))
-        answer = detect(network, padded, 0.5, 256)
+        answer = detect(network, padded, 0.5, (256,))
         if len(answer.boxes):
             points[index], found[index] = answer.points[0] - 64, True
     points[~found] = np.median(points[found], axis=0)
@@ -137,6 +137,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="folder for decoded pictures")
     parser.add_argument("--fold", type=int, default=TEST_FOLD)
     parser.add_argument("--thresholds", type=float, nargs="+", default=[0.5])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[640], help="sides of the detector's inputs")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     measure = {"detector": evaluate_detector, "attributes": evaluate_attributes, "emotion": evaluate_emotion}

@@ -18,6 +18,8 @@ LICENCES = {
     "attributes": "Research use: trained on UTKFace (non-commercial research).",
     "emotion": "Research use: trained on FER2013 (Kaggle competition terms).",
 }
+INPUT_SIZES = "input_sizes = [[320, 320], [640, 640]] # width, height pairs"
+"""The smaller input costs a quarter more and finds the faces that fill the larger one."""
 PIXELS = 'color = "rgb"\nmean = [127.5, 127.5, 127.5]\nstd = [128.0, 128.0, 128.0]'
 
 
@@ -41,7 +43,7 @@ def main() -> None:
     arguments = parser.parse_args()
     labels = ", ".join(f'"{name}"' for name in EMOTIONS)
     text = f'title = "Compact"\ndescription = "{DESCRIPTION}"\n'
-    text += stage(arguments.folder, "detector", "input_sizes = [[640, 640]] # width, height pairs")
+    text += stage(arguments.folder, "detector", INPUT_SIZES)
     text += stage(
         arguments.folder,
         "attributes",
