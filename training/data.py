@@ -1,0 +1,219 @@
+"""Reading the data sets, cutting faces, spoiling pictures: what the three trainings share.
+
+The zips are read in place. Decoded pictures are kept as one uint8 array a data set in a cache folder, because decoding
+JPEG in every epoch would take longer than the network's own step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Picture = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+ARCFACE_TEMPLATE: Floats = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
+    dtype=np.float32,
+)
+"""Where the eyes, the nose and the corners of the mouth lie in a 112 px aligned face (InsightFace's ArcFace)."""
+
+FOLDS = 10
+TEST_FOLD = 0
+VALIDATION_FOLD = 1
+
+
+def fold(name: str) -> int:
+    """Return the fold (0-9) of a file, decided by the hash of its name alone.
+
+    Fold 0 is for the figures in the model card, fold 1 for choices made in training, the others are trained on.
+    """
+    return int(hashlib.sha1(name.encode()).hexdigest(), 16) % FOLDS  # noqa: S324 - a split, not a secret
+
+
+def decode(data: bytes) -> Picture:
+    """Decode a picture file to an RGB array (H, W, 3)."""
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ValueError("not a picture")
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A photo with the teacher's boxes (N, 5: x1, y1, x2, y2, score) and key points (N, 5, 2)."""
+
+    name: str
+    picture: Picture
+    boxes: Floats
+    points: Floats
+
+
+def read_scenes(path: Path) -> list[Scene]:
+    """Read scenes.zip: every picture with its labels."""
+    with zipfile.ZipFile(path) as archive:
+        labels = json.loads(archive.read("labels.json"))
+        return [
+            Scene(
+                entry["name"],
+                decode(archive.read("images/" + entry["name"])),
+                np.array(entry["boxes"], np.float32).reshape(-1, 5),
+                np.array(entry["kps"], np.float32).reshape(-1, 5, 2),
+            )
+            for entry in labels
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """UTKFace: pictures (N, 128, 128, 3) RGB, ages in years, genders (0 male, 1 female), file names."""
+
+    pictures: Picture
+    ages: npt.NDArray[np.int64]
+    genders: npt.NDArray[np.int64]
+    names: list[str]
+
+    @property
+    def folds(self) -> npt.NDArray[np.int64]:
+        """The fold of every picture."""
+        return np.array([fold(name) for name in self.names])
+
+
+def read_faces(path: Path, cache: Path) -> Faces:
+    """Read utkface.zip; names say age_gender_race_date. The decoded pictures are kept in ``cache``."""
+    with zipfile.ZipFile(path) as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
+        pictures = _cached(cache / "utkface.npy", lambda: np.stack([decode(archive.read(name)) for name in names]))
+    parts = [name.split("_") for name in names]
+    return Faces(pictures, np.array([int(p[0]) for p in parts]), np.array([int(p[1]) for p in parts]), names)
+
+
+EMOTIONS = ("Anger", "Disgust", "Fear", "Happiness", "Neutral", "Sadness", "Surprise")
+_FER_FOLDERS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+
+
+@dataclass(frozen=True, slots=True)
+class Expressions:
+    """One split of FER2013: grey pictures (N, 48, 48), labels as indices of `EMOTIONS`, file names."""
+
+    pictures: Picture
+    labels: npt.NDArray[np.int64]
+    names: list[str]
+
+
+def read_expressions(path: Path) -> tuple[Expressions, Expressions]:
+    """Read fer2013.zip as (train, test).
+
+    From train goes every picture that is byte for byte in the test split, or that carries two labels; of identical
+    pictures with one label one stays. The test split stays as it is, so that figures compare with those of others.
+    """
+    train: dict[str, tuple[str, int, Picture]] = {}
+    twice: set[str] = set()
+    seen_in_test: set[str] = set()
+    test: list[tuple[str, int, Picture]] = []
+    with zipfile.ZipFile(path) as archive:
+        # "public_test" sorts before "train": the test pictures are known when the training pictures come.
+        for name in sorted(archive.namelist()):
+            if not name.endswith(".jpg"):
+                continue
+            split, folder, _ = name.split("/")
+            data = archive.read(name)
+            digest = hashlib.sha1(data).hexdigest()  # noqa: S324 - finds duplicates, guards nothing
+            label = _FER_FOLDERS.index(folder)
+            if split == "public_test":
+                seen_in_test.add(digest)
+                test.append((name, label, decode(data)[..., 0]))
+            elif digest not in seen_in_test:
+                if digest in train and train[digest][1] != label:
+                    twice.add(digest)
+                train.setdefault(digest, (name, label, decode(data)[..., 0]))
+    kept = [row for digest, row in train.items() if digest not in twice]
+    return _expressions(kept), _expressions(test)
+
+
+def _expressions(rows: list[tuple[str, int, Picture]]) -> Expressions:
+    return Expressions(np.stack([r[2] for r in rows]), np.array([r[1] for r in rows]), [r[0] for r in rows])
+
+
+def _cached(path: Path, make: object) -> Picture:
+    """Return the array in ``path``, made and written first where it is missing."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial.npy")
+        np.save(partial, make())  # type: ignore[operator]
+        partial.rename(path)
+    array: Picture = np.load(path, mmap_mode="r")
+    return array
+
+
+def similarity(source: Floats, target: Floats) -> Floats:
+    """Return the 2x3 similarity that maps ``source`` points to ``target`` best in least squares (Umeyama)."""
+    source_mean, target_mean = source.mean(0), target.mean(0)
+    a, b = source - source_mean, target - target_mean
+    # With complex numbers a rotation with a scale is one factor.
+    za, zb = a[:, 0] + 1j * a[:, 1], b[:, 0] + 1j * b[:, 1]
+    factor = (zb * za.conj()).sum() / max(float((za * za.conj()).real.sum()), 1e-9)
+    matrix = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
+    return np.hstack([matrix, (target_mean - matrix @ source_mean)[:, None]]).astype(np.float32)
+
+
+def template(size: int, crop_scale: float) -> Floats:
+    """Return the five points of an aligned crop: ArcFace's, drawn towards the centre by ``crop_scale``.
+
+    Args:
+        size: Side of the crop in pixels.
+        crop_scale: 1.0 is ArcFace's own crop; 1.4 shows 1.4 times as much on every side.
+    """
+    return (((ARCFACE_TEMPLATE - 56.0) / crop_scale + 56.0) * (size / 112.0)).astype(np.float32)
+
+
+def rotation(centre: tuple[float, float], degrees: float, scale: float, to: tuple[float, float]) -> Floats:
+    """Return the 2x3 matrix that turns and scales about ``centre`` and then moves ``centre`` to ``to``."""
+    matrix = cv2.getRotationMatrix2D(centre, degrees, scale)
+    matrix[:, 2] += np.subtract(to, centre)
+    return matrix.astype(np.float32)
+
+
+def spoil(picture: Picture, rng: np.random.Generator, strength: float = 1.0) -> Picture:
+    """Return the picture as a poor camera would have taken it: light, colour, blur, noise, JPEG.
+
+    Args:
+        picture: (H, W, 3) RGB.
+        rng: Source of chance.
+        strength: Multiplies the chance of each kind of damage.
+    """
+    if rng.random() < 0.8 * strength:
+        gain = np.exp(rng.normal(0, 0.15, 3) * (rng.random() < 0.5) + rng.normal(0, 0.22))
+        gamma = np.exp(rng.normal(0, 0.25))
+        levels = np.arange(256, dtype=np.float32)[:, None] / 255.0
+        shift = rng.normal(0, 0.06)
+        table = np.clip(((levels**gamma) - 0.5) * gain + 0.5 + shift, 0, 1)
+        picture = cv2.LUT(picture, (table * 255).astype(np.uint8)[None])
+    if rng.random() < 0.12 * strength:
+        picture = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    height, width = picture.shape[:2]
+    if rng.random() < 0.2 * strength:
+        if rng.random() < 0.5:
+            picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.5, 2.0)))
+        else:
+            factor = rng.uniform(0.35, 0.9)
+            small = cv2.resize(
+                picture, (max(8, int(width * factor)), max(8, int(height * factor))), interpolation=cv2.INTER_AREA
+            )
+            picture = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < 0.2 * strength:
+        noise = np.empty(picture.shape, np.int16)
+        cv2.randn(noise, 0, float(rng.uniform(3, 16)))
+        picture = cv2.add(picture, noise, dtype=cv2.CV_8U)
+    if rng.random() < 0.2 * strength:
+        quality = int(rng.integers(25, 85))
+        _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return picture
