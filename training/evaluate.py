@@ -37,7 +37,9 @@ def run(network: onnxruntime.InferenceSession, pictures: Picture) -> npt.NDArray
 def evaluate_detector(arguments: argparse.Namespace) -> list[dict[str, object]]:
     """Count found faces and false alarms on one fold of the scenes."""
     scenes = [scene for scene in read_scenes(arguments.data) if fold(scene.name) == arguments.fold]
-    reports = compare(session(str(arguments.model), arguments.threads), scenes, arguments.thresholds, tuple(arguments.sizes))
+    reports = compare(
+        session(str(arguments.model), arguments.threads), scenes, arguments.thresholds, tuple(arguments.sizes)
+    )
     return [{"pictures": len(scenes), **asdict(report)} for report in reports]
 
 
