@@ -1,0 +1,93 @@
+"""The pack that comes with the repository: real faces, real answers, with nothing beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import insightface
+import pytest
+import skimage
+
+from faceinsight import FaceAnalyzer, load_image
+from faceinsight.packs import resolve
+
+MAX_BYTES = 12_000_000
+
+
+@pytest.fixture(scope="module")
+def analyzer():
+    return FaceAnalyzer("compact")
+
+
+@pytest.fixture(scope="module")
+def astronaut():
+    return load_image(Path(skimage.__file__).parent / "data" / "astronaut.png").pixels
+
+
+@pytest.fixture(scope="module")
+def friends():
+    return load_image(Path(insightface.__file__).parent / "data" / "images" / "t1.jpg").pixels
+
+
+def test_it_is_whole_small_and_the_default():
+    pack = resolve()
+    assert pack.spec.name == "compact"
+    assert pack.missing == {}
+    assert set(pack.paths) == {"detector", "attributes", "emotion"}
+    assert sum(path.stat().st_size for path in pack.paths.values()) < MAX_BYTES
+    for file in pack.spec.files.values():
+        assert file.sha256
+        assert "research" in file.licence.lower()
+
+
+def test_one_face(analyzer, astronaut):
+    (face,) = analyzer.analyze(astronaut).faces
+    x1, y1, x2, y2 = face.bbox
+    assert (x1 + x2) / 2 == pytest.approx(224, abs=15)
+    assert (y1 + y2) / 2 == pytest.approx(120, abs=20)
+    left_eye, right_eye, nose, left_mouth, right_mouth = face.kps
+    assert left_eye[0] < nose[0] < right_eye[0]
+    assert left_eye[1] < nose[1] < left_mouth[1]
+    assert left_mouth[0] < right_mouth[0]
+    assert 20 <= face.age <= 55  # she was 35
+    assert face.age_range[0] <= face.age <= face.age_range[1]
+    assert face.gender.label == "female"
+    assert face.emotion.label == "Happiness"
+
+
+# Where the six people of the picture have their noses, and who they are.
+PEOPLE = {
+    (114, 329): "female",
+    (320, 206): "female",
+    (519, 341): "male",
+    (796, 410): "male",
+    (959, 129): "male",
+    (1179, 335): "female",
+}
+
+
+def face_at(faces, x, y):
+    return next((f for f in faces if f.bbox[0] < x < f.bbox[2] and f.bbox[1] < y < f.bbox[3]), None)
+
+
+def test_six_faces(analyzer, friends):
+    faces = analyzer.analyze(friends).faces
+    assert 6 <= len(faces) <= 8
+    found = {place: face_at(faces, *place) for place in PEOPLE}
+    assert all(found.values())
+    right = sum(found[place].gender.label == gender for place, gender in PEOPLE.items())
+    assert right >= 5
+    assert all(15 <= face.age <= 55 for face in found.values())
+
+
+def test_it_finds_the_faces_that_a_larger_detector_finds(shared, analyzer, real_analyzer):
+    found = wanted = 0
+    for path in sorted((shared / "photos").glob("*.jpg")):
+        image = load_image(path).pixels
+        ours = analyzer.analyze(image).faces
+        for face in real_analyzer.analyze(image, det_threshold=0.6).faces:
+            wanted += 1
+            x1, y1, x2, y2 = face.bbox
+            found += face_at(ours, (x1 + x2) / 2, (y1 + y2) / 2) is not None
+    assert wanted >= 25
+    assert found >= 0.9 * wanted
