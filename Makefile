@@ -29,7 +29,7 @@ browser: .venv/dev.stamp
 		|| echo "No Chromium could be had: the browser tests will be skipped."
 
 screenshots: .venv/dev.stamp
-	$(BIN)/python tests/browser/screenshots.py $(ARGS)
+	$(BIN)/python -m tests.browser.screenshots $(ARGS)
 
 # After a change of dependencies: the lock, and what pip and hosted Spaces read.
 lock: $(UV)

@@ -1,4 +1,4 @@
-"""Takes the README's pictures of every tab: python tests/browser/screenshots.py [--pack PACK].
+"""Takes the README's pictures of every tab: python -m tests.browser.screenshots [--pack PACK].
 
 They show scikit-image's astronaut (Eileen Collins, photographed by NASA: public domain).
 """
@@ -6,7 +6,6 @@ They show scikit-image's astronaut (Eileen Collins, photographed by NASA: public
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
@@ -15,13 +14,11 @@ import skimage
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from tests.browser.driving import DESKTOP, TABS, Visit, chromium, write_camera  # noqa: E402
-from tests.browser.find_chromium import find_chromium  # noqa: E402
-from tests.serving import served  # noqa: E402
-from tests.toy_media import write_clip  # noqa: E402
+from tests.browser.driving import DESKTOP, TABS, Visit, chromium, write_camera
+from tests.browser.find_chromium import find_chromium
+from tests.conftest import ROOT
+from tests.serving import served
+from tests.toy_media import write_clip
 
 OUT = ROOT / "assets" / "screenshots"
 

@@ -175,19 +175,18 @@ def test_files_of_visitors_are_deleted_in_time(toy_pack, tmp_path, photo):
         assert len(list(app.temporary.rglob("astronaut.png"))) == 1  # the examples stay
 
 
+def refused(*args: object) -> subprocess.CompletedProcess:
+    """Starts an app that should say at once why it cannot be."""
+    command = [sys.executable, "app.py", *map(str, args)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
 def test_a_port_in_use_is_one_sentence(toy_pack):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = subprocess.run(
-            [sys.executable, "app.py", "--port", str(port), "--pack", toy_pack],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = refused("--port", port, "--pack", toy_pack)
     assert done.returncode == 1
     assert done.stderr == (
         f"faceinsight: Port {port} of 127.0.0.1 cannot be used (address already in use): "
@@ -204,14 +203,7 @@ def test_a_port_in_use_is_one_sentence(toy_pack):
     ],
 )
 def test_wrong_options_are_one_sentence(args, sentence):
-    done = subprocess.run(
-        [sys.executable, "app.py", "--port", str(free_port()), *args],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = refused("--port", free_port(), *args)
     assert done.returncode == 1
     assert sentence in done.stderr
     assert len(done.stderr.splitlines()) == 1
