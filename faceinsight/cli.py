@@ -82,7 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("faceinsight").setLevel(logging.DEBUG if args.debug else logging.ERROR)
     try:
-        return int(args.run(args))
+        status = int(args.run(args))
+        sys.stdout.flush()  # here, where a reader that has gone is no error yet
+        return status
     except BrokenPipeError:
         # Whoever read our output has gone, as `head` does: no more can be said, and no error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -56,7 +56,7 @@ def build_about_tab(engine: Engine, settings: list[gr.components.Component], sta
         status: The page's status line.
     """
     with gr.Column(elem_id="about"):
-        table = results_table(HEADERS, WIDTHS, "Model packs", 500, "packs-table", value=pack_rows())
+        table = results_table(HEADERS, WIDTHS, "Model packs", 800, "packs-table", value=pack_rows())
         with gr.Row(equal_height=False):
             wanted = gr.Dropdown(
                 [(f"{name}: {load_spec(name).title}", name) for name in FETCHABLE],
