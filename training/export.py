@@ -1,6 +1,6 @@
 """Write a trained network as an ONNX file of the compact pack.
 
-    python -m training.export detector --run DIR --out assets/models/compact/detector.onnx --shift 0.4
+    python -m training.export detector --run DIR --out assets/models/compact/detector.onnx --shift 0.1
     python -m training.export attributes --run DIR --out assets/models/compact/attributes.onnx
     python -m training.export emotion --run DIR --out assets/models/compact/emotion.onnx
 
