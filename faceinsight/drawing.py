@@ -62,14 +62,14 @@ def caption(face: Face, number: int, labels: Sequence[str] = LABELS) -> tuple[st
 
     Args:
         face: The face.
-        number: Its number, counted from 1.
+        number: Its number, counted from 1; 0 for none.
         labels: Which of `LABELS` to say.
 
     Returns:
         Up to two lines; none where nothing is known or asked for.
     """
     sure = "Confidence" in labels
-    first = [f"#{number}"] if "Number" in labels else []
+    first = [f"#{number}"] if "Number" in labels and number else []
     if "Age" in labels and face.age is not None:
         first.append(f"{face.age:.0f} y")
     if "Gender" in labels and face.gender is not None:
@@ -94,13 +94,16 @@ def draw(
         image: (H, W, 3) uint8 RGB; it is left as it is.
         faces: Faces found in it.
         options: What to draw.
-        numbers: Number of each face, for its label and colour; 1, 2, 3, ... where None.
+        numbers: Number of each face, for its label and colour, 0 for none; where None, the `track_id` of
+            a stream's faces, and 1, 2, 3, ... without any.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
     canvas = np.ascontiguousarray(image).copy()
-    numbers = range(1, len(faces) + 1) if numbers is None else numbers
+    if numbers is None:
+        ids = [face.track_id or 0 for face in faces]
+        numbers = ids if any(ids) else range(1, len(faces) + 1)
     if options.blur:
         for face in faces:
             _blur(canvas, face)
@@ -114,7 +117,7 @@ def draw(
     for face, number in reversed(list(zip(faces, numbers, strict=True))):
         lines = caption(face, number, options.labels)
         if face.width < text_px * _NARROW_IN_TEXT_HEIGHTS:
-            lines = (f"#{number}",) if "Number" in options.labels else ()
+            lines = (f"#{number}",) if "Number" in options.labels and number else ()
         if lines:
             _paste_label(canvas, face, _label_patch(lines, text_px, color_of(number)), line_px)
     return canvas
