@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -29,7 +29,7 @@ _SHRINK = 0.3
 
 # Seconds between two looks at the same face: expressions change, people do not.
 _EMOTION_S = 0.15
-_LEARN_S = 0.1
+_LEARN_S = 0.05
 _UNSURE_S = 0.5
 _SURE_S = 2.0
 # A look that is overdue by this factor is taken even if it breaks the budget.
@@ -172,18 +172,22 @@ class FaceStream:
         tracks = self.tracker.update(self._find(image), self._now)
         timings = [("detector", (time.perf_counter() - began) * 1000)]
         self._people = {t: self._people.get(t) or _Person(FaceFusion(self.smoothing)) for t in self.tracker.tracks}
-        raw = {track: track.face for track in tracks}
+        # Crops at the steady place: a box that trembles would make the answers tremble.
+        seen = {track: self._people[track].fusion.place(track.face, self._now) for track in tracks}
         qualities: dict[Track, float] = {}
         for stage, chosen in self._choose(tracks, timings[0][1]).items():
             clock = time.perf_counter()
             for track in chosen:
                 if track not in qualities:
                     qualities[track] = picture_quality(image, track.face)
-            answers = self.analyzer.describe(image, [raw[track] for track in chosen], (stage,))
-            raw |= dict(zip(chosen, answers, strict=True))
+            answers = self.analyzer.describe(image, [seen[track] for track in chosen], (stage,))
+            seen |= dict(zip(chosen, answers, strict=True))
             timings.append((stage, (time.perf_counter() - clock) * 1000))
             self._learn_cost(stage, timings[-1][1] / len(chosen))
-        faces = [self._people[t].fusion.update(raw[t], self._now, qualities.get(t, 1.0)) for t in tracks]
+        faces = []
+        for track, face in seen.items():
+            steady = self._people[track].fusion.update(face, self._now, qualities.get(track, 1.0))
+            faces.append(replace(steady, raw=replace(face, bbox=track.face.bbox, kps=track.face.kps)))
         faces.sort(key=lambda face: (face.track_id is None, face.track_id or 0))
         return self.analyzer.result(image, tuple(faces), timings)
 
