@@ -52,6 +52,7 @@ class CutDetector:
     # Of 1 - correlation: this many times the stream's own average, between these bounds.
     _TIMES_USUAL = 2.5
     _LEAST_CHANGE, _SURE_CHANGE = 0.65, 0.9
+    # Standard deviation in grey levels below which a picture shows nothing.
     _FLAT = 6.0
 
     def __init__(self) -> None:
@@ -138,7 +139,6 @@ class FaceStream:
         """
         self.analyzer = analyzer
         self.smoothing = smoothing
-        self.det_threshold = det_threshold
         self.min_face = min_face
         self.budget_ms = budget_ms
         self.tracker = Tracker(det_threshold)
@@ -243,7 +243,9 @@ class FaceStream:
 
     def _detect(self, image: UInt8Array, least: float, region: BBox | None) -> tuple[Face, ...]:
         began = time.perf_counter()
-        faces = self.analyzer.detect(image, det_threshold=self.det_threshold * _UNSURE, min_face=least, region=region)
+        faces = self.analyzer.detect(
+            image, det_threshold=self.tracker.det_threshold * _UNSURE, min_face=least, region=region
+        )
         self._learn_cost("frame" if region is None else "region", (time.perf_counter() - began) * 1000)
         return faces
 
