@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -11,6 +12,9 @@ import onnxruntime
 
 from training.data import Floats, Picture, Scene
 from training.networks import STRIDES
+
+Run = Callable[[Floats], list[Floats]]
+"""From an input (1, 3, H, W) to the nine outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,12 @@ def session(path: str, threads: int = 1) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
+def runner(network: onnxruntime.InferenceSession) -> Run:
+    """Return a session's run."""
+    name = network.get_inputs()[0].name
+    return lambda blob: network.run(None, {name: blob})
+
+
 def letterbox(picture: Picture, size: int) -> tuple[Picture, float]:
     """Return the picture scaled into the top left of a black square, and the scale."""
     scale = size / max(picture.shape[:2])
@@ -39,7 +49,7 @@ def letterbox(picture: Picture, size: int) -> tuple[Picture, float]:
 
 
 def detect(
-    detector: onnxruntime.InferenceSession,
+    run: Run,
     picture: Picture,
     least: float = 0.1,
     sizes: tuple[int, ...] = (640,),
@@ -47,23 +57,21 @@ def detect(
     """Find faces as an SCRFD runtime does: letterbox, decode, non-maximum suppression at an IoU of 0.4.
 
     Args:
-        detector: The network.
+        run: The network.
         picture: (H, W, 3) RGB.
         least: Least score.
         sizes: Sides of the square inputs; with several, their answers are joined before the suppression.
     """
-    parts = [_candidates(detector, picture, least, size) for size in sizes]
+    parts = [_candidates(run, picture, least, size) for size in sizes]
     boxes, scores, points = (np.concatenate(column) for column in zip(*parts, strict=True))
     best = suppress(boxes, scores)
     return Found(boxes[best], scores[best], points[best])
 
 
-def _candidates(
-    detector: onnxruntime.InferenceSession, picture: Picture, least: float, size: int
-) -> tuple[Floats, Floats, Floats]:
+def _candidates(run: Run, picture: Picture, least: float, size: int) -> tuple[Floats, Floats, Floats]:
     canvas, scale = letterbox(picture, size)
     blob = ((canvas.astype(np.float32) - 127.5) / 128.0).transpose(2, 0, 1)[None]
-    outputs = [o.reshape(-1, o.shape[-1]) for o in detector.run(None, {detector.get_inputs()[0].name: blob})]
+    outputs = [o.reshape(-1, o.shape[-1]) for o in run(blob)]
     boxes, scores, points = [], [], []
     for level, stride in enumerate(STRIDES):
         kept = np.flatnonzero(outputs[level][:, 0] >= least)
@@ -125,11 +133,12 @@ def compare(
     sizes: tuple[int, ...] = (640,),
 ) -> list[DetectionReport]:
     """Run the detector on the scenes and count at every threshold."""
-    answers = [detect(detector, scene.picture, min(thresholds), sizes) for scene in scenes]
-    return [_count(scenes, answers, threshold, max(sizes)) for threshold in thresholds]
+    answers = [detect(runner(detector), scene.picture, min(thresholds), sizes) for scene in scenes]
+    return [count(scenes, answers, threshold, max(sizes)) for threshold in thresholds]
 
 
-def _count(scenes: list[Scene], answers: list[Found], threshold: float, size: int) -> DetectionReport:
+def count(scenes: list[Scene], answers: list[Found], threshold: float, size: int) -> DetectionReport:
+    """Count the answers of at least ``threshold``; ``size`` is the side of the largest input."""
     faces = hits = found = alarms = empty = 0
     errors: list[float] = []
     for scene, answer in zip(scenes, answers, strict=True):

@@ -22,7 +22,7 @@ import onnxruntime
 from training import attributes, emotion
 from training.alignment import aligned, cached_points
 from training.data import EMOTIONS, TEST_FOLD, VALIDATION_FOLD, Picture, fold, read_expressions, read_faces, read_scenes
-from training.detection import compare, detect, session
+from training.detection import compare, detect, runner, session
 
 
 def run(network: onnxruntime.InferenceSession, pictures: Picture) -> npt.NDArray[np.float32]:
@@ -91,7 +91,7 @@ def _points(pictures: Picture, arguments: argparse.Namespace) -> tuple[npt.NDArr
     for index, picture in enumerate(pictures):
         # Half a picture of margin on every side: a detector expects a head in a frame, not a frame of a head.
         padded = np.pad(picture, ((64, 64), (64, 64), (0, 0)))
-        answer = detect(network, padded, 0.5, (256,))
+        answer = detect(runner(network), padded, 0.5, (256,))
         if len(answer.boxes):
             points[index], found[index] = answer.points[0] - 64, True
     points[~found] = np.median(points[found], axis=0)
