@@ -81,6 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("faceinsight").setLevel(logging.DEBUG if args.debug else logging.ERROR)
+    if not args.debug:
+        logging.getLogger("uvicorn.error").addFilter(_without_traceback)
     try:
         status = int(args.run(args))
         sys.stdout.flush()  # here, where a reader that has gone is no error yet
@@ -94,6 +96,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"faceinsight: {error}", file=sys.stderr)
         return 1
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Makes one line of what a web server says of a request that it could not answer."""
+    if record.exc_info and record.exc_info[1] is not None:
+        record.msg, record.args = "A request failed (%s); --debug shows where.", (repr(record.exc_info[1]),)
+        record.exc_info = record.exc_text = None
+    return True
 
 
 def _app(args: argparse.Namespace) -> int:
