@@ -16,7 +16,7 @@ from faceinsight.inference.classifier import Classifier
 from faceinsight.inference.detector import Detector
 from faceinsight.inference.session import create_session
 from faceinsight.packs import AUTO, resolve
-from faceinsight.results import Face, FrameAnalysis
+from faceinsight.results import BBox, Face, FrameAnalysis
 
 DET_THRESHOLD = 0.5
 
@@ -91,7 +91,7 @@ class FaceAnalyzer:
         det_threshold: float = DET_THRESHOLD,
         min_face: float = 0,
     ) -> FrameAnalysis:
-        """Analyses one image.
+        """Analyses one image: `detect`, then `describe`.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -104,30 +104,72 @@ class FaceAnalyzer:
         Raises:
             MediaError: If the image is no (H, W, 3) array of uint8 with H and W above zero.
         """
-        check_image(image)
-        height, width = image.shape[:2]
-        timings: list[tuple[str, float]] = []
         clock = time.perf_counter()
+        faces = self.detect(image, det_threshold=det_threshold, min_face=min_face)
+        timings = [("detector", (time.perf_counter() - clock) * 1000)]
+        for stage in self.stages[1:] if faces else ():
+            clock = time.perf_counter()
+            faces = self.describe(image, faces, (stage,))
+            timings.append((stage, (time.perf_counter() - clock) * 1000))
+        return self.result(image, faces, timings)
 
-        def lap(stage: str) -> None:
-            nonlocal clock
-            now = time.perf_counter()
-            timings.append((stage, (now - clock) * 1000))
-            clock = now
+    def detect(
+        self,
+        image: npt.NDArray[np.uint8],
+        *,
+        det_threshold: float = DET_THRESHOLD,
+        min_face: float = 0,
+        region: BBox | None = None,
+    ) -> tuple[Face, ...]:
+        """Finds the faces of one image, and says nothing else about them.
 
-        faces = tuple(
-            face for face in self._detector.detect(image, det_threshold) if max(face.width, face.height) >= min_face
-        )
-        lap("detector")
-        if faces and self._attributes is not None:
-            faces = self._attributes.add_to(image, faces)
-            lap("attributes")
-        for stage, classifier in self._classifiers.items() if faces else ():
-            faces = _with_answers(faces, stage, classifier, image)
-            lap(stage)
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            det_threshold: Faces with a lower detection score, in [0, 1], are left out.
+            min_face: Faces whose longest side is shorter, in pixels, are left out. The larger it is, the
+                less a detector with an input of free size has to look at.
+            region: The part of the image to search, as (x1, y1, x2, y2) in pixels; None for all of it.
+
+        Returns:
+            The faces with `bbox`, `det_score` and `kps` in pixels of the whole image, the surest first.
+
+        Raises:
+            MediaError: If the image is no (H, W, 3) array of uint8 with H and W above zero.
+        """
+        check_image(image)
+        found = self._detector.detect(image, det_threshold, smallest=min_face, region=region)
+        return tuple(face for face in found if max(face.width, face.height) >= min_face)
+
+    def describe(
+        self, image: npt.NDArray[np.uint8], faces: Sequence[Face], stages: Sequence[str] | None = None
+    ) -> tuple[Face, ...]:
+        """Adds the answers of the face models, each asked once about all faces.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            faces: Faces of this image.
+            stages: Which of "attributes", "emotion" and further heads to run; None for all that are here.
+
+        Returns:
+            The faces in the same order, with their answers; what other stages said is kept.
+        """
+        described = tuple(faces)
+        wanted = [stage for stage in self.stages[1:] if stages is None or stage in stages]
+        for stage in wanted if described else ():
+            if stage == "attributes":
+                assert self._attributes is not None
+                described = self._attributes.add_to(image, described)
+            else:
+                described = _with_answers(described, stage, self._classifiers[stage], image)
+        return described
+
+    def result(
+        self, image: npt.NDArray[np.uint8], faces: tuple[Face, ...], timings: Sequence[tuple[str, float]]
+    ) -> FrameAnalysis:
+        """Returns the analysis of an image (H, W, 3) with these faces and (stage, milliseconds)."""
         return FrameAnalysis(
-            width=width,
-            height=height,
+            width=image.shape[1],
+            height=image.shape[0],
             faces=faces,
             pack=self.pack.name,
             stages=self.stages,
@@ -145,7 +187,10 @@ def _with_answers(
             replace(face, emotion=answer, valence=valence, arousal=arousal)
             for face, (answer, valence, arousal) in answers
         )
-    return tuple(replace(face, heads=(*face.heads, (stage, answer))) for face, (answer, _, _) in answers)
+    return tuple(
+        replace(face, heads=(*((head, old) for head, old in face.heads if head != stage), (stage, answer)))
+        for face, (answer, _, _) in answers
+    )
 
 
 def check_image(image: npt.NDArray[np.uint8]) -> None:

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training.muon import Muon
+
 
 def prepare(seed: int, threads: int) -> np.random.Generator:
     """Fix every source of chance, set the number of threads, and return numpy's generator."""
@@ -58,14 +60,14 @@ class Loop:
         averaged: The exponential moving average of its weights: what gets evaluated and exported.
     """
 
-    def __init__(self, model: nn.Module, plan: Plan, out: Path, optimizer: torch.optim.Optimizer | None = None) -> None:
+    def __init__(self, model: nn.Module, plan: Plan, out: Path) -> None:
         self.model = model
         self.averaged = copy.deepcopy(model).eval().requires_grad_(False)
         self.plan = plan
         self.out = out
         self.step = 0
         self.seconds = 0.0
-        self.optimizer = optimizer or torch.optim.AdamW(_groups(model, plan.decay), lr=plan.rate)
+        self.optimizers = _optimizers(model, plan)
         self._last = time.perf_counter()
         self._sums: dict[str, float] = {}
         self._counts = 0
@@ -91,7 +93,8 @@ class Loop:
         state = torch.load(path, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, stored in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(stored)
         self.step, self.seconds = state["step"], state["seconds"]
         return True
 
@@ -102,7 +105,7 @@ class Loop:
             {
                 "model": self.model.state_dict(),
                 "averaged": self.averaged.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
                 "step": self.step,
                 "seconds": self.seconds,
             },
@@ -113,13 +116,14 @@ class Loop:
     def update(self, losses: dict[str, Tensor]) -> None:
         """Take one optimiser step down the sum of the losses."""
         rate = self.plan.rate * _shape(self.progress, self.plan.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         loss = torch.stack(list(losses.values())).sum()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["ratio"]
+            optimizer.step()
         self.step += 1
         self._average()
         now = time.perf_counter()
@@ -158,11 +162,17 @@ class Loop:
                 mean.copy_(new)
 
 
-def _groups(model: nn.Module, decay: float) -> list[dict[str, object]]:
-    """Weight decay pulls on weights only: on biases and normalisation it does harm."""
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    return [{"params": weights, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+def _optimizers(model: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden convolutions (not the first, which sees pixels, nor those that answer), else AdamW."""
+    convolutions = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and m.bias is None][1:]
+    hidden = {id(weight) for weight in convolutions}
+    others = [p for p in model.parameters() if id(p) not in hidden]
+    # Weight decay pulls on weights only: on biases and normalisation it does harm.
+    groups = [
+        {"params": [p for p in others if p.ndim > 1], "weight_decay": plan.decay, "ratio": 1.0},
+        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0, "ratio": 1.0},
+    ]
+    return [Muon(convolutions, plan.rate, plan.decay), torch.optim.AdamW(groups, lr=plan.rate)]
 
 
 def _shape(progress: float, warmup: float) -> float:

@@ -18,7 +18,7 @@ LICENCES = {
     "attributes": "Research use: trained on UTKFace (non-commercial research).",
     "emotion": "Research use: trained on FER2013 (Kaggle competition terms).",
 }
-INPUT_SIZES = "input_sizes = [[320, 320], [640, 640]] # width, height pairs"
+INPUT_SIZES = "input_sizes = [[320, 320], [640, 640]] # width, height pairs\nfinds_from = 20"
 """The smaller input costs a quarter more and finds the faces that fill the larger one."""
 PIXELS = 'color = "rgb"\nmean = [127.5, 127.5, 127.5]\nstd = [128.0, 128.0, 128.0]'
 

@@ -11,18 +11,43 @@ import onnxruntime as ort
 from insightface.model_zoo.scrfd import SCRFD
 
 from faceinsight.errors import ModelFileError
+from faceinsight.inference.session import FloatArray
 from faceinsight.packs.spec import DetectorSpec
-from faceinsight.results import Face
+from faceinsight.results import BBox, Face
 
 # Anchors: 3 strides with scores, boxes and key points, or 5 strides; each without key points too.
 _SCRFD_OUTPUTS = (6, 9, 10, 15)
+_STRIDE = 32
+# Below this a network of stride 32 has hardly a cell to answer with.
+_LEAST_SIDE = 96
+
+
+class _Scrfd(SCRFD):  # type: ignore[misc]
+    """InsightFace's SCRFD that takes RGB, and decodes the cells that pass the threshold instead of all."""
+
+    def forward(self, img: npt.NDArray[np.uint8], threshold: float) -> tuple[list[FloatArray], ...]:
+        """Runs the network on an RGB picture of the input's size; scores, boxes, key points by stride."""
+        blob = cv2.dnn.blobFromImage(img, 1.0 / self.input_std, mean=(self.input_mean,) * 3)
+        outputs = [o.reshape(-1, o.shape[-1]) for o in self.session.run(self.output_names, {self.input_name: blob})]
+        found: tuple[list[FloatArray], ...] = ([], [], [])
+        for level, stride in enumerate(self._feat_stride_fpn):
+            kept = np.flatnonzero(outputs[level][:, 0] >= threshold)
+            row, column = np.divmod(kept // self._num_anchors, img.shape[1] // stride)
+            centre = np.stack([column, row], axis=1).astype(np.float32) * stride
+            reach = outputs[level + self.fmc][kept] * stride
+            found[0].append(outputs[level][kept])
+            found[1].append(np.hstack([centre - reach[:, :2], centre + reach[:, 2:]]))
+            if self.use_kps:
+                offsets = outputs[level + 2 * self.fmc][kept] * stride
+                found[2].append(centre[:, None] + offsets.reshape(len(kept), offsets.shape[1] // 2, 2))
+        return found
 
 
 class Detector:
     """InsightFace's SCRFD on a session of ours.
 
     Source: Guo et al., "Sample and Computation Redistribution for Efficient Face Detection",
-    arXiv 2105.04714; decoding and non-maximum suppression by the insightface package.
+    arXiv 2105.04714; letterboxing and non-maximum suppression by the insightface package.
     """
 
     def __init__(self, spec: DetectorSpec, session: ort.InferenceSession) -> None:
@@ -41,30 +66,69 @@ class Detector:
                 "outputs): name another file in the pack."
             )
         self.session = session
-        self.input_sizes = spec.input_sizes
-        self._scrfd: Any = SCRFD(session=session)
+        self._scrfd: Any = _Scrfd(session=session)
+        fixed = self._scrfd.static_input_size
+        self._sizes: tuple[tuple[int, int], ...] = spec.input_sizes if fixed is None else (fixed,)
+        self._finds_from = spec.finds_from if fixed is None else None
 
-    def detect(self, image: npt.NDArray[np.uint8], threshold: float = 0.5) -> tuple[Face, ...]:
+    def detect(
+        self, image: npt.NDArray[np.uint8], threshold: float = 0.5, *, smallest: float = 0, region: BBox | None = None
+    ) -> tuple[Face, ...]:
         """Finds the faces of an image.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             threshold: Faces with a lower detection score, in [0, 1], are left out.
+            smallest: The longest side, in pixels, of the smallest face that matters; a detector that says
+                from which size on it finds faces then looks at a picture just large enough.
+            region: The part of the image to look at, as (x1, y1, x2, y2) in pixels; None for all of it.
 
         Returns:
-            The faces with `bbox`, `det_score` and `kps`, the surest first.
+            The faces with `bbox`, `det_score` and `kps` in pixels of the whole image, the surest first.
         """
-        height, width = image.shape[:2]
+        left, top, right, bottom = (0, 0, image.shape[1], image.shape[0]) if region is None else _whole(region, image)
+        part = image[top:bottom, left:right]
+        sizes = self.input_sizes(right - left, bottom - top, smallest)
         # SCRFD shrinks the longest side to its input: a thinner picture would vanish.
-        if min(height, width) * min(min(s) for s in self.input_sizes) < max(height, width):
+        if min(part.shape[:2]) * min(min(size) for size in sizes) < max(part.shape[:2]):
             return ()
-        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        boxes, kps = self._scrfd.detect(bgr, input_size=list(self.input_sizes), det_thresh=threshold)
+        boxes, kps = self._scrfd.detect(part, input_size=list(sizes), det_thresh=threshold)
+        boxes[:, :4] += (left, top, left, top)
+        kps = None if kps is None else (kps + np.array((left, top), np.float32)).tolist()
         return tuple(
             Face(
-                bbox=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-                det_score=min(float(box[4]), 1.0),
-                kps=None if kps is None else tuple((float(x), float(y)) for x, y in kps[i]),
+                bbox=(x1, y1, x2, y2),
+                det_score=min(score, 1.0),
+                kps=None if kps is None else tuple((x, y) for x, y in kps[i]),
             )
-            for i, box in enumerate(boxes)
+            for i, (x1, y1, x2, y2, score) in enumerate(boxes.tolist())
         )
+
+    def input_sizes(self, width: int, height: int, smallest: float = 0) -> tuple[tuple[int, int], ...]:
+        """Returns (width, height) in pixels of every pass over a picture.
+
+        Args:
+            width: Width of the picture in pixels.
+            height: Height of the picture in pixels.
+            smallest: The longest side of the smallest face that matters, in pixels; 0 for any.
+        """
+        if self._finds_from is None:
+            return self._sizes
+        longest = max(width, height)
+        sides = sorted({max(size) for size in self._sizes})
+        if smallest > 0:
+            enough = max(_LEAST_SIDE, longest * self._finds_from / smallest)
+            # One pass will do where no large one is needed; else the small passes find what fills the picture.
+            sides = sides if enough > sides[-1] * 0.75 else [_ceil(enough)]
+        return tuple((_ceil(side * width / longest), _ceil(side * height / longest)) for side in sides)
+
+
+def _ceil(side: float) -> int:
+    """The next multiple of the stride; what a picture's shape has too much by rounding does not count."""
+    return max(1, int(np.ceil(side / _STRIDE - 0.02))) * _STRIDE
+
+
+def _whole(region: BBox, image: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    height, width = image.shape[:2]
+    x1, y1 = min(max(int(region[0]), 0), width - 1), min(max(int(region[1]), 0), height - 1)
+    return x1, y1, max(x1 + 1, min(int(np.ceil(region[2])), width)), max(y1 + 1, min(int(np.ceil(region[3])), height))

@@ -43,10 +43,13 @@ class DetectorSpec:
     Attributes:
         file: The model file.
         input_sizes: (width, height) in pixels of every pass over the image.
+        finds_from: Longest side, in pixels of the input, of the smallest face that the detector finds well.
+            With it an input of free size takes the picture's shape, and shrinks where only larger faces matter.
     """
 
     file: ModelFile
     input_sizes: tuple[tuple[int, int], ...] = ((640, 640),)
+    finds_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,10 @@ def _detector(table: _Table) -> DetectorSpec:
     sizes = table.take("input_sizes", list, [[640, 640]])
     if not sizes or not all(isinstance(size, list) and len(size) == 2 for size in sizes):
         raise PackError(f"{table.where} needs 'input_sizes' as [[width, height], ...]: correct it.")
-    spec = DetectorSpec(file, tuple(_pixels(tuple(size), table.where) for size in sizes))
+    finds_from = table.take("finds_from", int, None)
+    if finds_from is not None and finds_from <= 0:
+        raise PackError(f"{table.where} needs a 'finds_from' above zero: correct it.")
+    spec = DetectorSpec(file, tuple(_pixels(tuple(size), table.where) for size in sizes), finds_from)
     table.done()
     return spec
 

@@ -51,3 +51,52 @@ def test_an_age_distribution_gives_age_and_range(tmp_path):
     assert face.age == pytest.approx(50.2, abs=0.7)
     low, high = face.age_range
     assert (face.age - low, high - face.age) == pytest.approx((2.56, 2.56), abs=1)
+
+
+def sized(tmp_path, line="input_sizes = [[320, 320], [640, 640]]\nfinds_from = 20\n"):
+    toy_detector(tmp_path / "detector.onnx")
+    (tmp_path / "pack.toml").write_text(f'[detector]\nfile = "detector.onnx"\n{line}')
+    return FaceAnalyzer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "smallest", "sizes"),
+    [
+        ((640, 480), 0, ((320, 256), (640, 480))),
+        ((640, 480), 20, ((320, 256), (640, 480))),
+        ((640, 480), 40, ((320, 256),)),
+        ((1280, 720), 80, ((320, 192),)),
+        ((1280, 720), 40, ((320, 192), (640, 384))),
+        ((480, 640), 400, ((96, 96),)),
+        ((120, 100), 60, ((96, 96),)),
+    ],
+)
+def test_the_input_shrinks_to_what_the_smallest_face_asks_for(tmp_path, shape, smallest, sizes):
+    assert sized(tmp_path)._detector.input_sizes(*shape, smallest) == sizes
+
+
+def test_an_input_without_a_promise_keeps_its_sizes(tmp_path):
+    detector = sized(tmp_path, "input_sizes = [[320, 320]]\n")._detector
+    assert detector.input_sizes(640, 480, 100) == ((320, 320),)
+
+
+def test_a_region_is_searched_alone(tmp_path):
+    analyzer = sized(tmp_path)
+    picture = toy_picture({(1, 1): (255,) * 3, (10, 8): (255,) * 3})
+    everywhere = analyzer.detect(picture)
+    # 160 pixels shown at 160: the grid of the toy detector keeps its place.
+    there = analyzer.detect(picture, min_face=20, region=(256, 224, 416, 384))
+    assert len(everywhere) == 2
+    assert [face.bbox for face in there] == [pytest.approx((320, 256, 352, 288), abs=0.01)]
+    np.testing.assert_allclose(there[0].kps, next(f for f in everywhere if f.bbox[0] > 200).kps, atol=0.01)
+    assert analyzer.detect(picture, region=(-50, -50, 20, 20)) == ()
+    assert len(analyzer.detect(picture, min_face=20, region=(-999, -999, 9999, 9999))) == 2
+
+
+def test_describing_some_stages_keeps_what_others_said(toy_analyzer, two_faces):
+    faces = toy_analyzer.detect(two_faces)
+    assert {(face.age, face.emotion) for face in faces} == {(None, None)}
+    aged = toy_analyzer.describe(two_faces, faces, ("attributes",))
+    assert all(face.age and face.emotion is None for face in aged)
+    assert toy_analyzer.describe(two_faces, aged, ("emotion",)) == toy_analyzer.analyze(two_faces).faces
+    assert toy_analyzer.describe(two_faces, (), None) == ()
