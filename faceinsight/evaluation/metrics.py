@@ -221,7 +221,7 @@ class OperatingPoint:
         precision: Share of boxes that are a needed face's.
         found: Needed faces that are found.
         false_alarms: Boxes that are no face's.
-        false_alarms_per_face: The same, divided by `found`; None where nothing is found.
+        alarms_per_face: The same, divided by `found`; None where nothing is found.
     """
 
     threshold: float
@@ -229,7 +229,7 @@ class OperatingPoint:
     precision: float
     found: int
     false_alarms: int
-    false_alarms_per_face: float | None
+    alarms_per_face: float | None
 
 
 @dataclass(frozen=True, slots=True)
