@@ -162,14 +162,14 @@ def _detection_lines(detection: DetectionMetrics) -> list[str]:
         ),
         "",
         *_table(
-            ("threshold", "recall", "precision", "false alarms", "a found face"),
+            ("threshold", "recall", "precision", "false alarms", "per found face"),
             [
                 (
                     p.threshold,
                     _percent(p.recall),
                     _percent(p.precision),
                     p.false_alarms,
-                    _number(p.false_alarms_per_face),
+                    _number(p.alarms_per_face),
                 )
                 for p in detection.pareto
             ],
