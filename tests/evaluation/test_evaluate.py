@@ -15,6 +15,7 @@ from faceinsight.cli import main
 from faceinsight.errors import FaceInsightError, MediaError, PackError
 from faceinsight.evaluation import evaluate
 from faceinsight.evaluation.datasets import fold
+from faceinsight.evaluation.plots import check_plots
 from tests.conftest import ROOT
 from tests.evaluation.conftest import COLOURS, png, write_folder, write_zip
 from tests.toy_models import TOY_KPS, toy_picture
@@ -143,7 +144,7 @@ def test_nothing_left_or_readable(tmp_path, analyzer):
         evaluate("utkface", path, analyzer, fold=other)
 
 
-def test_a_pack_without_the_stage(tmp_path, real_pack, toy_pack):
+def test_a_pack_without_the_stage(tmp_path, toy_pack):
     folder = tmp_path / "bare"
     folder.mkdir()
     (folder / "pack.toml").write_text(f'[detector]\nfile = "{toy_pack / "detector.onnx"}"\n')
@@ -200,11 +201,9 @@ def test_command_says_in_one_line_what_is_wrong(tmp_path, colour_pack, capsys, p
     assert len(error.splitlines()) == 1
 
 
-def test_charts_need_matplotlib(tmp_path, monkeypatch):
+def test_charts_need_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(FaceInsightError, match=r"install faceinsight\[plots\]"):
-        from faceinsight.evaluation.plots import check_plots
-
         check_plots()
 
 

@@ -58,12 +58,13 @@ def test_overlaps():
 
 
 POINTS = np.tile([[5.0, 5.0]], (1, 5, 1))
+FIVE_OFF = POINTS + np.array([3, 4])
 BOX = [0.0, 0, 10, 10]
 
 
 def test_match_gives_a_face_to_one_box():
     boxes = np.array([[*BOX, 0.9], [1, 0, 10, 10, 0.8], [50, 50, 60, 60, 0.7]])
-    m = match(boxes, np.repeat(POINTS + [3, 4], 3, axis=0), np.array([[*BOX, 1.0]]), POINTS, (160, 320))
+    m = match(boxes, np.repeat(FIVE_OFF, 3, axis=0), np.array([[*BOX, 1.0]]), POINTS, (160, 320))
     assert m.scores.tolist() == [0.9, 0.8, 0.7]
     assert m.right.tolist() == [True, False, False]
     # 10 px in a picture of 320 px are 20 px at 640; the points are 5 px off on a face of 10 px.
@@ -91,7 +92,7 @@ def test_detection():
     nothing = np.empty((0, 5))
     away = [50.0, 50, 60, 60]
     matches = [
-        match(np.array([[*BOX, 0.95]]), POINTS + [3, 4], face, POINTS, (320, 320)),
+        match(np.array([[*BOX, 0.95]]), FIVE_OFF, face, POINTS, (320, 320)),
         match(np.array([[*away, 0.85], [*BOX, 0.75]]), np.repeat(POINTS, 2, axis=0), face, POINTS, (320, 320)),
         match(np.array([[*BOX, 0.45]]), POINTS + 9, face, POINTS, (160, 160)),
         match(np.array([[*BOX, 0.65], [*away, 0.15]]), None, nothing, None, (320, 320)),
