@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,12 +136,12 @@ def _expressions(rows: list[tuple[str, int, Picture]]) -> Expressions:
     return Expressions(np.stack([r[2] for r in rows]), np.array([r[1] for r in rows]), [r[0] for r in rows])
 
 
-def _cached(path: Path, make: object) -> Picture:
+def _cached(path: Path, make: Callable[[], Picture]) -> Picture:
     """Return the array in ``path``, made and written first where it is missing."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npy")
-        np.save(partial, make())  # type: ignore[operator]
+        np.save(partial, make())
         partial.rename(path)
     array: Picture = np.load(path, mmap_mode="r")
     return array
