@@ -218,7 +218,7 @@ class OperatingPoint:
     Attributes:
         threshold: Boxes with a lower score are left out.
         recall: Share of needed faces that are found.
-        precision: Share of boxes that are a needed face's.
+        precision: Share of boxes that are a needed face's; None without any box.
         found: Needed faces that are found.
         false_alarms: Boxes that are no face's.
         alarms_per_face: The same, divided by `found`; None where nothing is found.
@@ -226,7 +226,7 @@ class OperatingPoint:
 
     threshold: float
     recall: float
-    precision: float
+    precision: float | None
     found: int
     false_alarms: int
     alarms_per_face: float | None
@@ -284,7 +284,7 @@ def detection_metrics(matches: Sequence[Matches]) -> DetectionMetrics:
         return OperatingPoint(
             threshold,
             found / max(len(needed), 1),
-            found / max(found + alarms, 1),
+            found / (found + alarms) if found + alarms else None,
             found,
             alarms,
             alarms / found if found else None,

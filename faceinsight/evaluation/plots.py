@@ -111,12 +111,12 @@ def _age_bands(ages: dict[str, AgeMetrics], title: str) -> Figure:
 
 
 def _precision_recall(detection: DetectionMetrics, curves: dict[str, Floats], title: str) -> Figure:
-    figure, axes = _axes(f"{title}, AP50 {detection.ap50:.1%}", "recall", "precision")
+    figure, axes = _axes(f"{title}, AP50 {detection.ap50:.1%}", "recall (points: at these thresholds)", "precision")
     axes.plot(curves["recall"], curves["precision"])
-    recalls, precisions = zip(*((point.recall, point.precision) for point in detection.pareto), strict=True)
-    axes.plot(recalls, precisions, "o", color="C0", label="thresholds")
-    axes.legend(loc="lower left")
     for point in detection.pareto:
+        if point.precision is None:
+            continue
+        axes.plot(point.recall, point.precision, "o", color="C0")
         axes.annotate(f"{point.threshold}", (point.recall, point.precision), xytext=(4, 4), textcoords="offset points")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.1)

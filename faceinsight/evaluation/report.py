@@ -152,7 +152,7 @@ def _detection_lines(detection: DetectionMetrics) -> list[str]:
     points = "–" if detection.keypoint_error is None else f"{detection.keypoint_error:.1%} of the box's side"
     return [
         f"At the threshold {THRESHOLD}: recall {detection.at.recall:.1%} of {detection.faces} faces, precision "
-        f"{detection.at.precision:.1%}, {detection.at.false_alarms} false alarms, "
+        f"{_percent(detection.at.precision)}, {detection.at.false_alarms} false alarms, "
         f"{detection.false_alarms_in_empty} of them in the {detection.empty_pictures} pictures without a face.",
         f"AP50 {detection.ap50:.1%}, key point error {points}.",
         "",

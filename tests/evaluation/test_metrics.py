@@ -120,5 +120,5 @@ def test_detection():
 
 def test_detection_of_nothing_at_all():
     m = detection_metrics([match(np.empty((0, 5)), None, np.empty((0, 5)), None, (10, 10))])
-    assert (m.faces, m.at.recall, m.at.precision, m.at.alarms_per_face, m.ap50) == (0, 0, 0, None, 0)
+    assert (m.faces, m.at.recall, m.at.precision, m.at.alarms_per_face, m.ap50) == (0, 0, None, None, 0)
     assert m.keypoint_error is None
