@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--fold", type=int, metavar="N", help="of the others: files whose name falls into fold 0 to 9"
     )
-    evaluate.add_argument("--limit", type=_above_zero, metavar="N", help="at most so many pictures, spread evenly")
+    evaluate.add_argument("--limit", type=int, metavar="N", help="at most so many pictures, spread evenly")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON (-: print it, no tables)")
     evaluate.add_argument("--plots", type=Path, metavar="DIR", help="draw charts into this folder")
     evaluate.set_defaults(run=_evaluate)
@@ -79,12 +79,6 @@ def build_parser() -> argparse.ArgumentParser:
     fetch = verbs.add_parser("fetch", parents=[common], help="download a pack")
     fetch.add_argument("name", help="buffalo_s or buffalo_l")
     return parser
-
-
-def _above_zero(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise ValueError
-    return value
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -43,6 +43,7 @@ _RAFDB_NUMBERS = dict(
 _SPLITS = ("train", "training", "test", "publictest", "privatetest", "val", "valid", "validation")
 _DEFAULT_SPLITS = ("publictest", "test")
 _RAFDB_LISTS = ("list_patition_label.txt", "list_partition_label.txt")
+_RAFDB_TABLES = ("train_labels.csv", "test_labels.csv")
 # age_gender_race_date; broken names lack one of them.
 _UTKFACE_NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_\d+")
 
@@ -199,7 +200,8 @@ def _rafdb_lists(source: Source) -> list[_Row]:
             for line in source.read(name).decode("utf-8", "replace").splitlines():
                 picture, _, number = line.partition(" ")
                 lines.append((picture.partition("_")[0], picture, number))
-        elif base_name(name).lower() in ("train_labels.csv", "test_labels.csv"):
+    for name in source.names if not lines else ():
+        if base_name(name).lower() in _RAFDB_TABLES:
             prefix = base_name(name).lower().partition("_")[0]
             lines += [(prefix, row.get("image", ""), row.get("label", "")) for row in source.rows(name)]
     rows = []

@@ -94,6 +94,8 @@ def evaluate(
         raise MediaError(f"{kind} has no splits: choose a fold instead, or measure all of it.")
     if fold is not None and (expressions or not 0 <= fold < FOLDS):
         raise MediaError(f"{kind} has no fold {fold}: choose {'a split' if expressions else '0 to 9'} instead.")
+    if limit is not None and limit < 1:
+        raise MediaError(f"{limit} pictures are none to measure: choose a limit above zero.")
     blank = Report(
         data_set=kind,
         path=Path(path).resolve().name,

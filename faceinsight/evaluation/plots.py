@@ -29,7 +29,7 @@ def check_plots() -> None:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise FaceInsightError(
-            "Charts need matplotlib, which is not installed: install faceinsight[plots], or leave --plots away."
+            "Charts need matplotlib, which is not installed: install matplotlib, or leave --plots away."
         ) from error
 
 

@@ -117,8 +117,8 @@ def _number(value: float | None) -> str:
 
 def _emotion_lines(emotion: ClassMetrics) -> list[str]:
     rows = [
-        (name, scores.count, _percent(scores.precision), _percent(scores.recall), _percent(scores.f1))
-        for name, scores in emotion.classes.items()
+        (name, s.count, _percent(s.precision), _percent(s.recall if s.count else None), _percent(s.f1))
+        for name, s in emotion.classes.items()
     ]
     return [
         f"accuracy {emotion.accuracy:.1%}, macro F1 {emotion.macro_f1:.1%}, calibration error {emotion.ece:.1%}",
