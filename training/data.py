@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from faceinsight.evaluation import fold
+
 Picture = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
@@ -26,17 +28,8 @@ ARCFACE_TEMPLATE: Floats = np.array(
 )
 """Where the eyes, the nose and the corners of the mouth lie in a 112 px aligned face (InsightFace's ArcFace)."""
 
-FOLDS = 10
 TEST_FOLD = 0
 VALIDATION_FOLD = 1
-
-
-def fold(name: str) -> int:
-    """Return the fold (0-9) of a file, decided by the hash of its name alone.
-
-    Fold 0 is for the figures in the model card, fold 1 for choices made in training, the others are trained on.
-    """
-    return int(hashlib.sha1(name.encode()).hexdigest(), 16) % FOLDS
 
 
 def decode(data: bytes) -> Picture:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
+from faceinsight.evaluation.metrics import overlaps
 from training.data import Floats, Picture, Scene
 from training.networks import STRIDES
 
@@ -24,19 +24,6 @@ class Found:
     boxes: Floats
     scores: Floats
     points: Floats
-
-
-def session(path: str, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Open an ONNX file on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-def runner(network: onnxruntime.InferenceSession) -> Run:
-    """Return a session's run."""
-    name = network.get_inputs()[0].name
-    return lambda blob: network.run(None, {name: blob})
 
 
 def letterbox(picture: Picture, size: int) -> tuple[Picture, float]:
@@ -94,15 +81,6 @@ def suppress(boxes: Floats, scores: Floats, limit: float = 0.4) -> npt.NDArray[n
     return np.array(kept, np.int64)
 
 
-def overlaps(first: Floats, second: Floats) -> Floats:
-    """IoU of every box of (N, 4) with every box of (M, 4)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(2)
-    areas = [(b[:, 2:] - b[:, :2]).clip(0).prod(1) for b in (first, second)]
-    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
-
-
 @dataclass(frozen=True, slots=True)
 class DetectionReport:
     """A detector against the teacher's labels at one threshold.
@@ -124,17 +102,6 @@ class DetectionReport:
     false_alarms: int
     false_alarms_in_empty: int
     point_error: float
-
-
-def compare(
-    detector: onnxruntime.InferenceSession,
-    scenes: list[Scene],
-    thresholds: list[float],
-    sizes: tuple[int, ...] = (640,),
-) -> list[DetectionReport]:
-    """Run the detector on the scenes and count at every threshold."""
-    answers = [detect(runner(detector), scene.picture, min(thresholds), sizes) for scene in scenes]
-    return [count(scenes, answers, threshold, max(sizes)) for threshold in thresholds]
 
 
 def count(scenes: list[Scene], answers: list[Found], threshold: float, size: int) -> DetectionReport:

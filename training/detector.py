@@ -2,7 +2,7 @@
 
     python -m training.detector --data scenes.zip --faces utkface.zip --teacher scrfd_2.5g_kps.onnx --out DIR
 
-Pictures of fold 0 (see `training.data.fold`) are never touched here: they are for `training.evaluate`.
+Pictures of fold 0 (see `faceinsight.evaluation.fold`) are never touched here: they are for `faceinsight evaluate`.
 """
 
 from __future__ import annotations
