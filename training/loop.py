@@ -239,9 +239,8 @@ def fit(
             with torch.autocast("cpu", torch.bfloat16):
                 outputs = loop.model(to_input(pictures))
             loop.update(losses(outputs, targets))
-            if loop.step % every == 0:
+            if loop.step % every == 0 or loop.done:
                 report()
-    report()
     plot(loop.out)
 
 
