@@ -98,7 +98,7 @@ def main() -> None:
     made = {"detector": Detector, "attributes": age_and_gender, "emotion": emotion}
     network = further_head(arguments.classes) if arguments.classes else made[arguments.stage]()
     state = torch.load(arguments.run / "checkpoint.pt", weights_only=True)
-    network.load_state_dict(state["best"] or state["averaged"])
+    network.load_state_dict(state.get("best") or state["averaged"])
     network = folded(network.eval())
     if arguments.stage == "detector":
         names = [f"{kind}{stride}" for kind in ("score", "box", "points") for stride in (8, 16, 32)]
