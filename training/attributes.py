@@ -62,17 +62,23 @@ def train(arguments: argparse.Namespace) -> None:
     classes, labels = _further(faces.names, arguments.column, arguments.classes)
     queue = Shuffled(np.flatnonzero((labels >= 0) & ~np.isin(faces.folds, (TEST_FOLD, VALIDATION_FOLD))), rng)
     held = np.flatnonzero((labels >= 0) & (faces.folds == VALIDATION_FOLD))
-    held_pictures = np.stack([aligned(faces.pictures[i], points[i], SIZE, CROP_SCALE) for i in held])
+    held_pictures = {
+        size: np.stack([aligned(faces.pictures[i], points[i], size, CROP_SCALE) for i in held])
+        for size in (EARLY_SIZE, SIZE)
+    }
     network = further_head(classes) if classes else age_and_gender()
     plan = Plan(steps=arguments.steps, minutes=arguments.minutes, rate=arguments.rate, average=0.998)
     loop = Loop(network.to(memory_format=torch.channels_last), plan, arguments.out)
     if arguments.resume:
         loop.resume()
 
+    def size() -> int:
+        return EARLY_SIZE if loop.progress < 0.5 else SIZE
+
     def draw() -> tuple[Picture, npt.NDArray[np.int64]]:
         indices = queue.take(arguments.batch)
-        size = EARLY_SIZE if loop.progress < 0.5 else SIZE
-        crops = [spoil(jittered(faces.pictures[i], points[i], size, CROP_SCALE, rng), rng, 0.8) for i in indices]
+        side = size()
+        crops = [spoil(jittered(faces.pictures[i], points[i], side, CROP_SCALE, rng), rng, 0.8) for i in indices]
         return np.stack(crops), indices
 
     def compare(logits: Tensor, indices: npt.NDArray[np.int64]) -> dict[str, Tensor]:
@@ -82,7 +88,7 @@ def train(arguments: argparse.Namespace) -> None:
         return losses(logits, torch.from_numpy(ages[indices]), torch.from_numpy(genders[indices]))
 
     def validate(network: nn.Module) -> tuple[float, dict[str, float]]:
-        logits = answers(network, held_pictures)
+        logits = answers(network, held_pictures[size()])
         if classes:
             right = float((logits.argmax(1) == labels[held]).mean())
             return right, {"right": right, "f1": macro_f1(labels[held], logits.argmax(1), classes)}
