@@ -28,6 +28,7 @@ class BatchOptions:
         rate: Analyses a second of a clip; None for every frame.
         out: The folder for annotated copies, faces.csv and faces.json; None for none.
         draw: What to draw into annotated copies.
+        smoothing: How steady a clip's answers are over time, from 0 (every frame's own) to 1.
     """
 
     det_threshold: float = DET_THRESHOLD
@@ -35,6 +36,7 @@ class BatchOptions:
     rate: float | None = None
     out: Path | None = None
     draw: DrawOptions = DrawOptions()
+    smoothing: float = 0.5
 
 
 @dataclass(slots=True)
@@ -137,6 +139,7 @@ def _clip(
         det_threshold=options.det_threshold,
         min_face=options.min_face,
         draw=options.draw,
+        smoothing=options.smoothing,
     )
     for step in iter_clip(analyzer, file, out, clip_options):
         if isinstance(step, ClipAnalysis):

@@ -57,6 +57,13 @@ def build_parser() -> argparse.ArgumentParser:
     analyze.add_argument("--threshold", type=float, default=0.5, help="detection threshold (default: %(default)s)")
     analyze.add_argument("--min-face", type=float, default=0, metavar="PX", help="leave out smaller faces")
     analyze.add_argument("--rate", type=float, metavar="N", help="analyses a second of a clip (default: all frames)")
+    analyze.add_argument(
+        "--smoothing",
+        type=_percent,
+        default=0.5,
+        metavar="PERCENT",
+        help="how steady a clip's answers are over time, 0 for every frame's own (default: 50)",
+    )
     analyze.add_argument("--blur", action="store_true", help="blur faces in annotated files")
     analyze.set_defaults(run=_analyze)
 
@@ -79,6 +86,14 @@ def build_parser() -> argparse.ArgumentParser:
     fetch = verbs.add_parser("fetch", parents=[common], help="download a pack")
     fetch.add_argument("name", help="buffalo_s or buffalo_l")
     return parser
+
+
+def _percent(text: str) -> float:
+    """Reads a percentage as a share."""
+    share = float(text) / 100
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
+    return share
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -143,6 +158,7 @@ def _analyze(args: argparse.Namespace) -> int:
         rate=args.rate,
         out=args.out,
         draw=DrawOptions(blur=args.blur),
+        smoothing=args.smoothing,
     )
     result = analyze_files(args.files, args.pack, args.models, options, on_error=_complain, on_progress=_show_progress)
     if args.json:

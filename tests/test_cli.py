@@ -57,6 +57,23 @@ def test_csv_of_photos_and_clips(photo, toy_pack, tmp_path):
     assert [row["time"] for row in rows] == ["", "", "0.0", "0.1", "0.2", "0.3"]
 
 
+def test_smoothing_of_clips(toy_pack, tmp_path):
+    # A room behind the face: in the dark, a face that jumps so far would pass for a cut.
+    room = np.kron(np.random.default_rng(0).integers(0, 90, (12, 16, 1)), np.ones((40, 40, 3))).astype(np.uint8)
+    clip = write_clip(tmp_path / "clip.mp4", [np.maximum(frame, room) for frame in toy_frames(4)])
+
+    def left_sides(percent):
+        out = run("analyze", clip, "--csv", "--pack", toy_pack, "--smoothing", percent).stdout
+        rows = list(csv.DictReader(io.StringIO(out)))
+        assert {row["track_id"] for row in rows} == {"1"}
+        return [float(row["x1"]) for row in rows]
+
+    raw, steady = left_sides(0), left_sides(100)
+    np.testing.assert_allclose(np.diff(raw), 32, atol=1)
+    assert steady[-1] < raw[-1] - 5
+    assert "not between 0 and 100" in run("analyze", clip, "--smoothing", 101, code=2).stderr
+
+
 def test_text_says_each_face(photo, toy_pack):
     lines = run("analyze", photo, "--pack", toy_pack).stdout.splitlines()
     assert lines[0] == f"{photo}: 2 faces"
