@@ -60,7 +60,7 @@ def test_csv_of_photos_and_clips(photo, toy_pack, tmp_path):
 def test_smoothing_of_clips(toy_pack, tmp_path):
     # A room behind the face: in the dark, a face that jumps so far would pass for a cut.
     room = np.kron(np.random.default_rng(0).integers(0, 90, (12, 16, 1)), np.ones((40, 40, 3))).astype(np.uint8)
-    clip = write_clip(tmp_path / "clip.mp4", [np.maximum(frame, room) for frame in toy_frames(4)])
+    clip = write_clip(tmp_path / "clip.mp4", [np.maximum(frame, room) for frame in toy_frames(4)], fps=5)
 
     def left_sides(percent):
         out = run("analyze", clip, "--csv", "--pack", toy_pack, "--smoothing", percent).stdout
