@@ -19,6 +19,8 @@ from faceinsight.errors import (
 from faceinsight.export import analysis_dict, rows_of, to_csv, to_json
 from faceinsight.media.image import LoadedImage, load_image
 from faceinsight.results import Classification, Face, FrameAnalysis
+from faceinsight.stream import FaceStream
+from faceinsight.tracking import Track, Tracker, TrackState
 
 __all__ = [
     "Classification",
@@ -30,12 +32,16 @@ __all__ = [
     "Face",
     "FaceAnalyzer",
     "FaceInsightError",
+    "FaceStream",
     "FetchError",
     "FrameAnalysis",
     "LoadedImage",
     "MediaError",
     "ModelFileError",
     "PackError",
+    "Track",
+    "TrackState",
+    "Tracker",
     "analysis_dict",
     "analyze_clip",
     "draw",

@@ -1,4 +1,4 @@
-"""The pipeline for a video: decode, analyse, draw, encode, one frame in memory at a time."""
+"""The pipeline for a video: decode, analyse, follow, draw, encode, one frame in memory at a time."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from faceinsight.errors import DamagedMediaError, MediaError
 from faceinsight.export import Row, rows_of
 from faceinsight.media.video import VideoFrame, VideoInfo, VideoWriter, probe, read_frames
 from faceinsight.results import FrameAnalysis
+from faceinsight.stream import FaceStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class ClipOptions:
         det_threshold: Faces with a lower detection score, in [0, 1], are left out.
         min_face: Faces whose longest side is shorter, in pixels, are left out.
         draw: What to draw into the annotated video.
+        smoothing: How steady the answers are over time, from 0 (every frame's own) to 1.
     """
 
     start: float = 0.0
@@ -40,6 +42,7 @@ class ClipOptions:
     det_threshold: float = DET_THRESHOLD
     min_face: float = 0.0
     draw: DrawOptions = DrawOptions()
+    smoothing: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +192,14 @@ def _analyses(
     analyzer: FaceAnalyzer, frames: Iterable[VideoFrame], options: ClipOptions, fps: float
 ) -> Iterator[tuple[VideoFrame, FrameAnalysis, bool]]:
     """Yields every frame with the latest analysis, and whether that is the frame's own."""
+    # A recording can wait: every analysed frame is looked at as a whole.
+    stream = FaceStream(
+        analyzer,
+        smoothing=options.smoothing,
+        det_threshold=options.det_threshold,
+        min_face=options.min_face,
+        budget_ms=None,
+    )
     latest: FrameAnalysis | None = None
     due = options.start
     for frame in frames:
@@ -196,7 +207,7 @@ def _analyses(
         if latest is not None and options.rate is not None and frame.time < due - 0.5 / fps:
             yield frame, latest, False
             continue
-        latest = analyzer.analyze(frame.pixels, det_threshold=options.det_threshold, min_face=options.min_face)
+        latest = stream.process(frame.pixels, frame.time)
         if options.rate is not None:
             due = max(due, frame.time - 1 / options.rate) + 1 / options.rate
         yield frame, latest, True

@@ -62,14 +62,14 @@ def caption(face: Face, number: int, labels: Sequence[str] = LABELS) -> tuple[st
 
     Args:
         face: The face.
-        number: Its number, counted from 1.
+        number: Its number, counted from 1; 0 for none.
         labels: Which of `LABELS` to say.
 
     Returns:
         Up to two lines; none where nothing is known or asked for.
     """
     sure = "Confidence" in labels
-    first = [f"#{number}"] if "Number" in labels else []
+    first = [f"#{number}"] if "Number" in labels and number else []
     if "Age" in labels and face.age is not None:
         first.append(f"{face.age:.0f} y")
     if "Gender" in labels and face.gender is not None:
@@ -94,13 +94,16 @@ def draw(
         image: (H, W, 3) uint8 RGB; it is left as it is.
         faces: Faces found in it.
         options: What to draw.
-        numbers: Number of each face, for its label and colour; 1, 2, 3, ... where None.
+        numbers: Number of each face, for its label and colour, 0 for none; where None, the `track_id` of
+            a stream's faces, and 1, 2, 3, ... without any.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
     canvas = np.ascontiguousarray(image).copy()
-    numbers = range(1, len(faces) + 1) if numbers is None else numbers
+    if numbers is None:
+        ids = [face.track_id or 0 for face in faces]
+        numbers = ids if any(ids) else range(1, len(faces) + 1)
     if options.blur:
         for face in faces:
             _blur(canvas, face)
@@ -126,7 +129,7 @@ def text_height(shape: Sequence[int]) -> int:
 def label_lines(face: Face, number: int, labels: Sequence[str], text_px: int) -> tuple[str, ...]:
     """Returns the lines to write above a face: its `caption`, or the number alone where that would hide it."""
     if face.width < text_px * _NARROW_IN_TEXT_HEIGHTS:
-        return (f"#{number}",) if "Number" in labels else ()
+        return (f"#{number}",) if "Number" in labels and number else ()
     return caption(face, number, labels)
 
 

@@ -53,6 +53,10 @@ class Face:
         valence: How pleasant the expression looks, about -1 to 1; only from models that tell.
         arousal: How excited the expression looks, about -1 to 1; only from models that tell.
         heads: (name, answer) of every further classifier that the pack declares.
+        track_id: In a stream, the person's number, counted from 1; None in a photo, and until a new
+            face was seen often enough to be no false alarm.
+        raw: In a stream, the face as found in this very frame, before smoothing over time, with the
+            answers that were asked for in this frame; else None.
     """
 
     bbox: BBox
@@ -65,6 +69,8 @@ class Face:
     valence: float | None = None
     arousal: float | None = None
     heads: tuple[tuple[str, Classification], ...] = ()
+    track_id: int | None = None
+    raw: Face | None = None
 
     @property
     def width(self) -> float:
@@ -84,7 +90,7 @@ class FrameAnalysis:
     Attributes:
         width: Width of the analysed image in pixels.
         height: Height of the analysed image in pixels.
-        faces: The faces, the surest detection first.
+        faces: The faces, the surest detection first; in a stream by `track_id`.
         pack: Name of the model pack.
         stages: The stages that ran, of "detector", "attributes", "emotion" and further heads.
         missing: (stage, reason) for every stage of the pack that could not run.
