@@ -17,10 +17,12 @@ import numpy.typing as npt
 from anyio.to_thread import run_sync
 from PIL import Image
 
+from faceinsight.analyzer import FaceAnalyzer
 from faceinsight.drawing import DrawOptions, color_of, label_lines, percent, text_height
 from faceinsight.errors import FaceInsightError, MediaError
-from faceinsight.export import Row, face_row, to_csv
+from faceinsight.export import rows_of, to_csv
 from faceinsight.results import FrameAnalysis
+from faceinsight.stream import FaceStream
 from faceinsight.ui import views
 from faceinsight.ui.engine import Engine, as_page_error
 from faceinsight.ui.parts import Settings
@@ -36,6 +38,9 @@ MAX_ROWS = 20_000
 # Where the visitor sets none: the smallest face, as a share of the frame's longer side.
 SMALLEST_SHARE = 1 / 16
 
+# Milliseconds of analysis for a frame, where it cannot do with less.
+BUDGET_MS = 25.0
+
 Answer = dict[str, Any]
 
 
@@ -46,11 +51,32 @@ class Visitor:
     seen_at: float = -math.inf
     turn: anyio.Lock = field(default_factory=anyio.Lock)
     pack: str | None = None
-    stream: Any = None
+    stream: FaceStream | None = None
     analysis: FrameAnalysis | None = None
-    began_s: float = 0.0
-    rows: list[tuple[float, FrameAnalysis]] | None = None
-    row_count: int = 0
+    # What is recorded: (seconds on the camera's clock, frame); None while nothing is.
+    kept: list[tuple[float, FrameAnalysis]] | None = None
+    rows: int = 0
+
+    def stream_of(self, analyzer: FaceAnalyzer, settings: Settings) -> FaceStream:
+        """Returns the visitor's stream; people are counted anew where a setting asks for another one."""
+        wanted = (analyzer, settings.smoothing, settings.det_threshold)
+        old = self.stream
+        if old is None or (old.analyzer, old.smoothing, old.det_threshold) != wanted:
+            self.stream = FaceStream(
+                analyzer, smoothing=settings.smoothing, det_threshold=settings.det_threshold, budget_ms=BUDGET_MS
+            )
+        assert self.stream is not None
+        return self.stream
+
+    def keep(self, time_s: float) -> Answer:
+        """Records the last frame where that is asked for; returns how far the recording is."""
+        if self.kept is None or self.analysis is None:
+            return {}
+        full = self.rows + len(self.analysis.faces) > MAX_ROWS
+        if not full:
+            self.kept.append((time_s, self.analysis))
+            self.rows += len(self.analysis.faces)
+        return {"rows": self.rows, "full": full}
 
 
 class Visitors:
@@ -71,18 +97,19 @@ class Visitors:
         """How many visitors something is kept of."""
         return len(self._visitors)
 
-    async def live_frame(self, data: Answer, request: gr.Request) -> Answer:
-        """Analyses a frame of a visitor's camera; a server function of the page.
+    async def frame(self, session: str, data: Answer) -> Answer:
+        """Analyses a frame of a visitor's camera.
 
         Args:
+            session: Whose it is.
             data: `picture` (JPEG in Base64), `time` (seconds on the camera's clock) and `settings`
                 (the values of the side panel).
-            request: Whose it is.
 
         Returns:
-            What `overlay` returns, or `problem`: a sentence.
+            What `overlay` returns, `ms` that it took, while recording `rows` (their number) and `full`
+            (whether no more are kept); or else `problem`, a sentence.
         """
-        visitor = self._enter(await _session(request))
+        visitor = self._enter(session)
         if visitor is None:
             return {"problem": self._full()}
         try:
@@ -93,22 +120,20 @@ class Visitors:
         except Exception as error:
             return {"problem": as_page_error(error).message}
 
-    async def live_record(self, on: bool, request: gr.Request) -> Answer:
-        """Begins to keep a row a face and frame, or ends it and hands them over; a server function.
+    async def record(self, session: str, on: bool) -> Answer:
+        """Begins to keep a row a face and frame, or ends it and hands them over.
 
         Args:
+            session: Whose rows.
             on: Whether to begin.
-            request: Whose rows.
 
         Returns:
-            `csv` (text) and `rows` (their number) at the end.
+            At the end, `csv` (text) and `rows` (their number).
         """
-        visitor = self._visitors.setdefault(await _session(request), Visitor())
-        kept, visitor.rows, visitor.row_count = visitor.rows or [], [] if on else None, 0
-        if on:
-            return {}
-        rows = await run_sync(_rows, kept)
-        return {"csv": "\ufeff" + to_csv(rows, ("time", "face")), "rows": len(rows)}
+        visitor = self._visitors.setdefault(session, Visitor())
+        kept, visitor.kept = visitor.kept or [], [] if on else None
+        rows, visitor.rows = visitor.rows, 0
+        return {} if on else {"csv": await run_sync(_csv, kept), "rows": rows}
 
     def leave(self, request: gr.Request) -> None:
         """Forgets a visitor who closed the page."""
@@ -123,7 +148,7 @@ class Visitors:
         now = time.monotonic()
         visitor = self._visitors.get(session)
         if visitor is None or now - visitor.seen_at > AWAY_S:
-            self._visitors = {key: v for key, v in self._visitors.items() if now - v.seen_at <= GONE_S or v.rows}
+            self._visitors = {key: v for key, v in self._visitors.items() if now - v.seen_at <= GONE_S}
             if sum(now - v.seen_at <= AWAY_S for v in self._visitors.values()) >= self._engine.live_visitors:
                 return None
             visitor = self._visitors.setdefault(session, visitor or Visitor())
@@ -138,41 +163,19 @@ class Visitors:
 
     def _analyse(self, visitor: Visitor, data: Answer) -> Answer:
         began = time.perf_counter()
-        settings = Settings.of(tuple(data["settings"]))
-        taken_s = float(data["time"])
+        settings, time_s = Settings.of(tuple(data["settings"])), float(data["time"])
         picture = decode(data["picture"])
-        analyzer = self._engine.analyzer(settings.pack)
-        if visitor.stream is None or visitor.stream.analyzer is not analyzer:
-            visitor.stream, visitor.pack, visitor.began_s = FaceStream(analyzer), settings.pack, taken_s
-        visitor.stream.smoothing = settings.smoothing
-        visitor.stream.det_threshold = settings.det_threshold
-        visitor.stream.min_face = settings.min_face or max(picture.shape) * SMALLEST_SHARE
-        analysis = visitor.stream.process(picture, taken_s)
-        visitor.analysis = analysis
-        answer = overlay(analysis, settings.draw) | {"ms": round((time.perf_counter() - began) * 1000, 1)}
-        return answer | self._keep(visitor, taken_s, analysis)
-
-    def _keep(self, visitor: Visitor, taken_s: float, analysis: FrameAnalysis) -> Answer:
-        if visitor.rows is None:
-            return {}
-        if visitor.row_count + len(analysis.faces) > MAX_ROWS:
-            return {"rows": visitor.row_count, "full": True}
-        visitor.rows.append((taken_s - visitor.began_s, analysis))
-        visitor.row_count += len(analysis.faces)
-        return {"rows": visitor.row_count}
+        stream = visitor.stream_of(self._engine.analyzer(settings.pack), settings)
+        stream.min_face = settings.min_face or max(picture.shape) * SMALLEST_SHARE
+        visitor.pack, visitor.analysis = settings.pack, stream.process(picture, time_s)
+        answer = overlay(visitor.analysis, settings.draw) | visitor.keep(time_s)
+        return answer | {"ms": round((time.perf_counter() - began) * 1000, 1)}
 
 
-async def _session(request: gr.Request) -> str:
-    """Returns whose call of a server function this is: Gradio hands over the bare request."""
-    return str((await request.json())["session_hash"])
-
-
-def _rows(kept: Sequence[tuple[float, FrameAnalysis]]) -> list[Row]:
-    return [
-        {"time": round(time_s, 3), **face_row(face, number)}
-        for time_s, analysis in kept
-        for face, number in zip(analysis.faces, numbers(analysis), strict=True)
-    ]
+def _csv(kept: Sequence[tuple[float, FrameAnalysis]]) -> str:
+    rows = [row for time_s, analysis in kept for row in rows_of(analysis, time=round(time_s - kept[0][0], 3))]
+    # With the byte-order mark by which Excel knows UTF-8.
+    return "\ufeff" + to_csv(rows, ("time", "face"))
 
 
 def decode(picture: str) -> npt.NDArray[np.uint8]:
@@ -189,11 +192,6 @@ def decode(picture: str) -> npt.NDArray[np.uint8]:
         return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, TypeError) as error:
         raise MediaError("The camera's frame cannot be read: reload the page.") from error
-
-
-def numbers(analysis: FrameAnalysis) -> list[int]:
-    """Returns the number of each face of a frame: that of the person where it is known."""
-    return [getattr(face, "track_id", None) or number for number, face in enumerate(analysis.faces, start=1)]
 
 
 def overlay(analysis: FrameAnalysis, options: DrawOptions) -> Answer:
@@ -219,17 +217,7 @@ def overlay(analysis: FrameAnalysis, options: DrawOptions) -> Answer:
                 "cells": views.cells(face, number),
                 "emotion": face.emotion and [(k, round(p, 3), percent(p)) for k, p in face.emotion.as_dict().items()],
             }
-            for face, number in zip(analysis.faces, numbers(analysis), strict=True)
+            for face, number in ((face, face.track_id or 0) for face in analysis.faces)
         ],
     }
 
-
-class FaceStream:
-    """A stand-in."""
-
-    def __init__(self, analyzer):  # type: ignore
-        self.analyzer = analyzer
-        self.det_threshold, self.min_face, self.smoothing = 0.5, 0.0, 0.5
-
-    def process(self, image, time_s):  # type: ignore
-        return self.analyzer.analyze(image, det_threshold=self.det_threshold, min_face=self.min_face)

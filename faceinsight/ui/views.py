@@ -30,7 +30,7 @@ def _class_cell(answer: Classification | None) -> str:
 def cells(face: Face, number: int) -> list[Any]:
     """Returns a face's row of a table, in the order of `HEADERS`."""
     return [
-        number,
+        number or _UNKNOWN,
         _UNKNOWN if face.age is None else round(face.age),
         _UNKNOWN if face.age_range is None else f"{face.age_range[0]:.0f}–{face.age_range[1]:.0f}",
         _class_cell(face.gender),
