@@ -102,8 +102,7 @@ def draw(
     """
     canvas = np.ascontiguousarray(image).copy()
     if numbers is None:
-        ids = [face.track_id or 0 for face in faces]
-        numbers = ids if any(ids) else range(1, len(faces) + 1)
+        numbers = [n if face.raw is None else face.track_id or 0 for n, face in enumerate(faces, start=1)]
     if options.blur:
         for face in faces:
             _blur(canvas, face)

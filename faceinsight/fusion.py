@@ -21,9 +21,9 @@ _SPEED_CUTOFF_HZ = 1.0
 # At a smoothing of 1: seconds for which an expression or gender counts, and how many ages do.
 _EMOTION_S = 0.6
 _GENDER_S = 20.0
-_AGES = 64
+_AGES = 256
 # How much likelier another class must become before it replaces the one on show.
-_EMOTION_MARGIN = 0.05
+_EMOTION_MARGIN = 0.1
 _GENDER_MARGIN = 0.2
 # Ages further from the median than this many years count less (Huber's weights).
 _HUBER_YEARS = 2.0
@@ -142,21 +142,38 @@ class FaceFusion:
         """Begins the smoothing of the place anew, after a pause."""
         self._filter = OneEuroFilter(1 / max(self.smoothing, 1e-3) - 0.5, _BETA)
 
+    def place(self, face: Face, time_s: float) -> Face:
+        """Takes in where a frame shows the person.
+
+        Args:
+            face: The face as found in the frame.
+            time_s: The frame's time in seconds, not before the last one's.
+
+        Returns:
+            The face with steady box and key points.
+        """
+        if self.smoothing == 0:
+            return face
+        points = np.array([*face.bbox, *(v for point in face.kps or () for v in point)])
+        x1, y1, x2, y2, *rest = self._filter(points, time_s - self._at, max(face.width, face.height, 1.0)).tolist()
+        self._at = time_s
+        return replace(face, bbox=(x1, y1, x2, y2), kps=tuple(zip(rest[::2], rest[1::2], strict=True)) or None)
+
     def update(self, face: Face, time_s: float, quality: float = 1.0) -> Face:
         """Takes in what a frame says of the person.
 
         Args:
-            face: The face as found in the frame; answers that were not asked for are None.
+            face: The face with the answers of this frame; those that were not asked for are None.
             time_s: The frame's time in seconds, not before the last one's.
             quality: How well the answers can be read off the picture, above 0, up to 1.
 
         Returns:
-            The face with steady values and the earlier answers; `raw` is the face as given.
+            The face, in its place, with steady answers; what was not asked for is as it was.
         """
-        known, face_now = self._known, face
+        known = self._known
+        steady = face
         if known is not None:
-            # What was not asked for in this frame is as it was.
-            face_now = replace(
+            steady = replace(
                 face,
                 age=known.age if face.age is None else face.age,
                 age_range=known.age_range if face.age is None else face.age_range,
@@ -166,19 +183,10 @@ class FaceFusion:
                 arousal=known.arousal if face.emotion is None else face.arousal,
                 heads=tuple((dict(known.heads) | dict(face.heads)).items()),
             )
-        steady = self._place(face_now, time_s)
         if self.smoothing > 0:
             steady = self._answers(steady, face, time_s, quality)
-        self._known, self._at = steady, time_s
-        return replace(steady, raw=face)
-
-    def _place(self, face: Face, time_s: float) -> Face:
-        if self.smoothing == 0:
-            return face
-        points = np.array([*face.bbox, *(v for point in face.kps or () for v in point)])
-        x1, y1, x2, y2, *rest = self._filter(points, time_s - self._at, max(face.width, face.height, 1.0)).tolist()
-        kps = tuple(zip(rest[::2], rest[1::2], strict=True))
-        return replace(face, bbox=(x1, y1, x2, y2), kps=kps or None)
+        self._known = steady
+        return steady
 
     def _answers(self, steady: Face, face: Face, time_s: float, quality: float) -> Face:
         if face.age is not None:

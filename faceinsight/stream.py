@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -22,15 +22,14 @@ _SEARCH_S = 0.4
 _MISSING_SEARCH_S = 0.1
 # Known faces continue with scores down to this share of the detection threshold.
 _UNSURE = 0.4
-# How far around a face to search, in face sizes; and with how small a face to reckon there.
-_MARGIN = 0.5
-_SHRINK = 0.25
-# Regions that cover more of the frame than this are no cheaper than the frame.
-_MOST_OF_FRAME = 0.5
+# How far around a face to search, in face sizes; and with how small a face to reckon there, which keeps
+# the detector's input large enough for exact boxes.
+_MARGIN = 1.0
+_SHRINK = 0.3
 
 # Seconds between two looks at the same face: expressions change, people do not.
 _EMOTION_S = 0.15
-_LEARN_S = 0.1
+_LEARN_S = 0.05
 _UNSURE_S = 0.5
 _SURE_S = 2.0
 # A look that is overdue by this factor is taken even if it breaks the budget.
@@ -173,18 +172,22 @@ class FaceStream:
         tracks = self.tracker.update(self._find(image), self._now)
         timings = [("detector", (time.perf_counter() - began) * 1000)]
         self._people = {t: self._people.get(t) or _Person(FaceFusion(self.smoothing)) for t in self.tracker.tracks}
-        raw = {track: track.face for track in tracks}
+        # Crops at the steady place: a box that trembles would make the answers tremble.
+        seen = {track: self._people[track].fusion.place(track.face, self._now) for track in tracks}
         qualities: dict[Track, float] = {}
         for stage, chosen in self._choose(tracks, timings[0][1]).items():
             clock = time.perf_counter()
             for track in chosen:
                 if track not in qualities:
                     qualities[track] = picture_quality(image, track.face)
-            answers = self.analyzer.describe(image, [raw[track] for track in chosen], (stage,))
-            raw |= dict(zip(chosen, answers, strict=True))
+            answers = self.analyzer.describe(image, [seen[track] for track in chosen], (stage,))
+            seen |= dict(zip(chosen, answers, strict=True))
             timings.append((stage, (time.perf_counter() - clock) * 1000))
             self._learn_cost(stage, timings[-1][1] / len(chosen))
-        faces = [self._people[t].fusion.update(raw[t], self._now, qualities.get(t, 1.0)) for t in tracks]
+        faces = []
+        for track, face in seen.items():
+            steady = self._people[track].fusion.update(face, self._now, qualities.get(track, 1.0))
+            faces.append(replace(steady, raw=replace(face, bbox=track.face.bbox, kps=track.face.kps)))
         faces.sort(key=lambda face: (face.track_id is None, face.track_id or 0))
         return self.analyzer.result(image, tuple(faces), timings)
 
@@ -201,21 +204,20 @@ class FaceStream:
                 person.fusion.settle()
         if self._cuts.is_cut(image):
             self.tracker.cut()
+            self._searched_s = -float("inf")
 
     def _find(self, image: UInt8Array) -> tuple[Face, ...]:
         """Searches around the known faces, and the whole frame where that is due or does not find them."""
         known = [t for t in self.tracker.tracks if t.state is not TrackState.LOST]
         missing = len(known) < len(self.tracker.tracks) or not known
         regions = _regions(known, self._now, image)
-        if not self._search_due(missing) and self._is_cheap(regions, image):
+        if not self._search_due(missing) and self._is_cheap(regions):
             found: list[Face] = []
-            whole = True
             for region, tracks in regions:
                 least = max(self.min_face, _SHRINK * min(max(t.face.width, t.face.height) for t in tracks))
-                faces = [face for face in self._detect(image, least, region) if _is_inside(face, region, image)]
-                whole = whole and len(faces) >= len(tracks)
-                found += faces
-            if whole:
+                found += [face for face in self._detect(image, least, region) if _is_inside(face, region, image)]
+            matched = [track for track, _ in self.tracker.match(found, self._now)]
+            if all(track in matched for track in known):
                 return tuple(found)
         self._searched_s = self._now
         return self._detect(image, self.min_face, None)
@@ -228,11 +230,8 @@ class FaceStream:
         every *= max(1.0, self._cost.get("frame", 0.0) / max(self.budget_ms, 1.0))
         return self._now - self._searched_s >= every
 
-    def _is_cheap(self, regions: list[tuple[BBox, list[Track]]], image: UInt8Array) -> bool:
+    def _is_cheap(self, regions: list[tuple[BBox, list[Track]]]) -> bool:
         """Whether searching regions takes less time than searching the frame."""
-        area = sum((x2 - x1) * (y2 - y1) for (x1, y1, x2, y2), _ in regions)
-        if area > _MOST_OF_FRAME * image.shape[0] * image.shape[1]:
-            return False
         if len(regions) * self._cost.get("region", 0.0) <= self._cost.get("frame", 0.0):
             return True
         # One slow search of a region is no reason never to try again.

@@ -35,7 +35,7 @@ _REACH = 0.4
 _MAX_REACH = 2.0
 _MAX_RATIO = 1.5
 
-_CONFIRM_HITS = 3
+# False alarms last a few frames.
 _CONFIRM_S = 0.2
 
 
@@ -236,41 +236,49 @@ class Tracker:
 
         Returns:
             The tracks found in this frame, the oldest first. All faces of the first frame, and of the
-            first one after a cut, have an id at once, later ones once seen in three frames, or in two
-            at least 0.2 s apart.
+            first one after a cut, have an id at once, later ones when found in all frames of 0.2 s.
         """
         self._now = now = max(time_s, self._now)
-        sure = [face for face in faces if face.det_score >= self.det_threshold]
-        unsure = [face for face in faces if face.det_score < self.det_threshold]
-        open_ = list(self.tracks)
-        for candidates, measure in (
-            (sure, _overlap),
-            (unsure, _strict_overlap),
-            (sure, _nearness),
-        ):
-            can_match = [t for t in open_ if measure is not _strict_overlap or t.state is TrackState.CONFIRMED]
-            for track, face in _assign(can_match, candidates, measure, now):
-                track.see(face, now)
-                open_.remove(track)
-                candidates.remove(face)
-        for track in open_:
-            if track.state is TrackState.CONFIRMED:
+        pairs = self.match(faces, now)
+        matched = [face for _, face in pairs]
+        for track, face in pairs:
+            track.see(face, now)
+        seen = {track for track, _ in pairs}
+        kept = [t for t in self.tracks if t in seen or (t.id is not None and now - t.seen_at <= self.max_lost_s)]
+        begun = [
+            Track(replace(face, track_id=None), now, now)
+            for face in faces
+            if face.det_score >= self.det_threshold and face not in matched
+        ]
+        self.tracks = (*kept, *begun)
+        found = tuple(t for t in self.tracks if t in seen or t in begun)
+        for track in self.tracks:
+            if track in found:
+                self._confirm(track)
+            else:
                 track.state = TrackState.LOST
-        begun = [Track(replace(face, track_id=None), now, now) for face in sure]
-        self.tracks = (
-            *(t for t in self.tracks if t not in open_ or (t.id is not None and now - t.seen_at <= self.max_lost_s)),
-            *begun,
-        )
-        found = tuple(t for t in self.tracks if t not in open_)
-        for track in found:
-            self._confirm(track)
         self._fresh = False
         return found
+
+    def match(self, faces: Sequence[Face], time_s: float) -> list[tuple[Track, Face]]:
+        """Returns which faces `update` would take for which tracks; nothing changes."""
+        sure = [face for face in faces if face.det_score >= self.det_threshold]
+        unsure = [face for face in faces if face.det_score < self.det_threshold]
+        pairs: list[tuple[Track, Face]] = []
+        for candidates, measure in ((sure, _overlap), (unsure, _strict_overlap), (sure, _nearness)):
+            taken_tracks, taken = [track for track, _ in pairs], [face for _, face in pairs]
+            tracks = [
+                track
+                for track in self.tracks
+                if track not in taken_tracks and (candidates is sure or track.state is TrackState.CONFIRMED)
+            ]
+            pairs += _assign(tracks, [face for face in candidates if face not in taken], measure, time_s)
+        return pairs
 
     def _confirm(self, track: Track) -> None:
         seen_s = track.seen_at - track.first_at
         if track.id is None:
-            if not (self._fresh or track.hits >= _CONFIRM_HITS or (track.hits > 1 and seen_s >= _CONFIRM_S)):
+            if not self._fresh and seen_s < _CONFIRM_S:
                 return
             track.face = replace(track.face, track_id=self._next_id)
             self._next_id += 1
