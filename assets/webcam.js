@@ -8,7 +8,16 @@ function faceInsightLive(element, server) {
   const AHEAD_MS = 120; // how far boxes run ahead of the last answer at most
   const READ_MS = 250; // between two updates of what is read
   const WINDOW_MS = 30000; // of the timeline
-  const EMOTION_COLORS = ["#d55e00", "#8c6bb1", "#7a9a01", "#b07aa1", "#e6b800", "#8a94a6", "#0072b2", "#009e73"];
+  const EMOTION_COLORS = {
+    Anger: "#d55e00",
+    Contempt: "#8c6bb1",
+    Disgust: "#7a9a01",
+    Fear: "#b07aa1",
+    Happiness: "#e6b800",
+    Neutral: "#8a94a6",
+    Sadness: "#0072b2",
+    Surprise: "#009e73",
+  };
 
   const part = (name) => element.querySelector(`#webcam-${name}`);
   const hint = part("notice").innerHTML;
@@ -25,6 +34,7 @@ function faceInsightLive(element, server) {
   const mirrored = () => video.classList.contains("flip");
   const running = () =>
     Boolean(video?.videoWidth && video.offsetParent && document.querySelector('#webcam-input [title="stop recording"]'));
+  const colorOf = (emotion) => EMOTION_COLORS[emotion] ?? "#56b4e9";
   const recent = (times, now, ms) => {
     while (times.length && times[0].at < now - ms) times.shift();
     return times;
@@ -79,7 +89,7 @@ function faceInsightLive(element, server) {
     if (!live) begin();
     shownAt = frame.captureTime ?? now;
     if (flying < IN_FLIGHT && now >= retryAt) send(shownAt, frame);
-    paint(now);
+    if (paint(now)) painted.push({ at: now });
     if (now >= readAt) {
       readAt = now + READ_MS;
       read(now);
@@ -166,11 +176,9 @@ function faceInsightLive(element, server) {
     const [left, top] = [(width - video.videoWidth * scale) / 2, (height - video.videoHeight * scale) / 2];
     pen.setTransform(scale, 0, 0, scale, left, top);
     const fresh = answer && now - answer.takenAt < STALE_MS;
-    if (fresh) {
-      move();
-      painted.push({ at: now });
-    }
+    if (fresh) move();
     draw(pen, video.videoWidth, video.videoHeight, fresh);
+    return fresh;
   }
 
   // Draws in pixels of the camera's picture, as faceinsight/drawing.py does.
@@ -228,7 +236,7 @@ function faceInsightLive(element, server) {
   function focus() {
     const faces = answer?.faces ?? [];
     const area = ({ box: [x1, y1, x2, y2] }) => (x2 - x1) * (y2 - y1);
-    return faces.find((face) => face.id && face.id === chosen) ?? faces.toSorted((a, b) => area(b) - area(a))[0];
+    return faces.find((face) => face.id && face.id === chosen) ?? [...faces].sort((a, b) => area(b) - area(a))[0];
   }
 
   function choose(event) {
@@ -283,7 +291,7 @@ function faceInsightLive(element, server) {
     emotion.forEach(([name, share, text], n) => {
       const [label, bar, value] = place.children[n].children;
       label.textContent = name;
-      bar.firstChild.style.cssText = `width: ${100 * share}%; background: ${EMOTION_COLORS[n % 8]}`;
+      bar.firstChild.style.cssText = `width: ${100 * share}%; background: ${colorOf(name)}`;
       value.textContent = text;
     });
   }
@@ -297,8 +305,8 @@ function faceInsightLive(element, server) {
     for (const { at, emotions } of samples) {
       const left = canvas.width * (1 - (answer.takenAt - at) / WINDOW_MS) - wide;
       let bottom = canvas.height;
-      (emotions.get(id) ?? []).forEach(([, share], n) => {
-        pen.fillStyle = EMOTION_COLORS[n % 8];
+      (emotions.get(id) ?? []).forEach(([name, share]) => {
+        pen.fillStyle = colorOf(name);
         pen.fillRect(left, bottom - share * canvas.height, wide, share * canvas.height);
         bottom -= share * canvas.height;
       });
