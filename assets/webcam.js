@@ -2,7 +2,7 @@
 function faceInsightLive(element, server) {
   const MAX_SIDE = 640; // of the frames that are sent
   const QUALITY = 0.8;
-  const IN_FLIGHT = 2; // one frame is analysed while the next is on its way
+  const SLOW_MS = 120; // below it, one frame is analysed while the next is on its way; above, that would only queue
   const RETRY_MS = 2000; // after a problem
   const STALE_MS = 1000; // labels that old are not shown
   const AHEAD_MS = 120; // how far boxes run ahead of the last answer at most
@@ -88,7 +88,7 @@ function faceInsightLive(element, server) {
     if (!running() || !settings()) return;
     if (!live) begin();
     shownAt = frame.captureTime ?? now;
-    if (flying < IN_FLIGHT && now >= retryAt) send(shownAt, frame);
+    if (flying < (delays.at(-1)?.ms < SLOW_MS ? 2 : 1) && now >= retryAt) send(shownAt, frame);
     if (paint(now)) painted.push({ at: now });
     if (now >= readAt) {
       readAt = now + READ_MS;
