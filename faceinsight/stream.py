@@ -47,9 +47,9 @@ class CutDetector:
     """
 
     _SIZE = (32, 24)
-    # Of 1 - correlation: at least this, and this many times the stream's own average.
-    _LEAST_CHANGE = 0.45
-    _TIMES_USUAL = 3.0
+    # Of 1 - correlation: this many times the stream's own average, between these bounds.
+    _TIMES_USUAL = 2.5
+    _LEAST_CHANGE, _SURE_CHANGE = 0.65, 0.9
     _FLAT = 6.0
 
     def __init__(self) -> None:
@@ -70,8 +70,9 @@ class CutDetector:
         if last is None:
             return False
         change = 1 - float((small * last).sum())
-        cut = change > max(self._LEAST_CHANGE, self._TIMES_USUAL * self._usual)
-        self._usual = 0.0 if cut else 0.8 * self._usual + 0.2 * change
+        cut = change > min(max(self._LEAST_CHANGE, self._TIMES_USUAL * self._usual), self._SURE_CHANGE)
+        if not cut:
+            self._usual += 0.2 * (change - self._usual)
         return cut
 
 
