@@ -121,7 +121,7 @@ function faceInsightLive(element, server) {
       part("notice").textContent = `⚠️ ${problem}`;
       return;
     }
-    if (answer && takenAt <= answer.takenAt) return;
+    if (result.late || takenAt <= answer?.takenAt) return;
     take(result, takenAt);
     requestAnimationFrame((painting) => {
       if (mine !== run) return;

@@ -50,6 +50,8 @@ class Visitor:
 
     seen_at: float = -math.inf
     turn: anyio.Lock = field(default_factory=anyio.Lock)
+    # When the last frame was taken, in seconds on the camera's clock.
+    time_s: float = -math.inf
     pack: str | None = None
     stream: FaceStream | None = None
     analysis: FrameAnalysis | None = None
@@ -63,7 +65,11 @@ class Visitor:
         old = self.stream
         if old is None or (old.analyzer, old.smoothing, old.det_threshold) != wanted:
             self.stream = FaceStream(
-                analyzer, smoothing=settings.smoothing, det_threshold=settings.det_threshold, budget_ms=BUDGET_MS
+                analyzer,
+                smoothing=settings.smoothing,
+                det_threshold=settings.det_threshold,
+                budget_ms=BUDGET_MS,
+                cuts=False,
             )
         assert self.stream is not None
         return self.stream
@@ -107,7 +113,7 @@ class Visitors:
 
         Returns:
             What `overlay` returns, `ms` that it took, while recording `rows` (their number) and `full`
-            (whether no more are kept); or else `problem`, a sentence.
+            (whether no more are kept); or `late` where a newer frame came first; or `problem`, a sentence.
         """
         visitor = self._enter(session)
         if visitor is None:
@@ -164,6 +170,9 @@ class Visitors:
     def _analyse(self, visitor: Visitor, data: Answer) -> Answer:
         began = time.perf_counter()
         settings, time_s = Settings.of(tuple(data["settings"])), float(data["time"])
+        if time_s <= visitor.time_s:
+            return {"late": True}
+        visitor.time_s = time_s
         picture = decode(data["picture"])
         stream = visitor.stream_of(self._engine.analyzer(settings.pack), settings)
         stream.min_face = settings.min_face or max(picture.shape) * SMALLEST_SHARE

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import csv
 import io
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -43,14 +44,16 @@ def visitors(engine):
 def send(visitors, toy_pack):
     """Sends frames of one or more visitors, a thirtieth of a second apart; returns the last answer of each."""
 
+    taken = itertools.count(100)
+
     def frames(count=1, *sessions, picture=PICTURE, labels=LABELS, **changes):
         settings = {"pack": str(toy_pack), "threshold": 0.5, "smallest": 4, "labels": list(labels)}
         settings |= {"blur": False, "smoothing": 50, **changes}
 
         async def run():
             answers = []
-            for n in range(count):
-                data = {"picture": picture, "time": 100 + n / 30, "settings": list(settings.values())}
+            for _ in range(count):
+                data = {"picture": picture, "time": next(taken) / 30, "settings": list(settings.values())}
                 names = sessions or ("ann",)
                 answers = await asyncio.gather(*(visitors.frame(name, data) for name in names))
             return answers
@@ -89,6 +92,15 @@ def test_settings_count_at_once(send):
 def test_what_is_no_frame_of_a_camera_is_one_sentence(send, picture):
     assert send(picture=picture) == {"problem": "The camera's frame cannot be read: reload the page."}
     assert len(send()["faces"]) == 2
+
+
+def test_a_frame_that_was_overtaken_is_left_out(visitors, toy_pack):
+    async def run():
+        settings = [str(toy_pack), 0.5, 4, [], False, 50]
+        frames = [{"picture": PICTURE, "time": time_s, "settings": settings} for time_s in (1.0, 1.1, 1.05)]
+        return [await visitors.frame("ann", frame) for frame in frames]
+
+    assert ["late" in answer for answer in asyncio.run(run())] == [False, False, True]
 
 
 def test_other_nonsense_is_one_sentence_too(send, visitors):
