@@ -31,7 +31,7 @@ function faceInsightLive(element, server) {
   let flying, retryAt, shownAt, answer, people, painted, delays, updates, samples, chosen, readAt;
 
   const settings = () => window.faceInsightSettings;
-  const mirrored = () => video.classList.contains("flip");
+  const blurred = () => settings()[4];
   const running = () =>
     Boolean(video?.videoWidth && video.offsetParent && document.querySelector('#webcam-input [title="stop recording"]'));
   const colorOf = (emotion) => EMOTION_COLORS[emotion] ?? "#56b4e9";
@@ -88,7 +88,7 @@ function faceInsightLive(element, server) {
     if (!running() || !settings()) return;
     if (!live) begin();
     shownAt = frame.captureTime ?? now;
-    if (flying < (delays.at(-1)?.ms < SLOW_MS ? 2 : 1) && now >= retryAt) send(shownAt, frame);
+    if (flying < (delays.at(-1)?.ms < SLOW_MS ? 2 : 1) && now >= retryAt) send(shownAt, frame.mediaTime);
     if (paint(now)) painted.push({ at: now });
     if (now >= readAt) {
       readAt = now + READ_MS;
@@ -100,14 +100,22 @@ function faceInsightLive(element, server) {
     const scale = Math.min(1, longest / Math.max(video.videoWidth, video.videoHeight));
     const [width, height] = [video.videoWidth, video.videoHeight].map((side) => Math.round(side * scale));
     if (grabbed.width !== width || grabbed.height !== height) Object.assign(grabbed, { width, height });
-    const flip = mirrored();
+    const flip = video.classList.contains("flip");
     grabPen.setTransform(flip ? -1 : 1, 0, 0, 1, flip ? width : 0, 0);
     grabPen.drawImage(video, 0, 0, width, height);
     return grabbed;
   }
 
-  async function send(takenAt, frame) {
-    const picture = grab(MAX_SIDE).toDataURL("image/jpeg", QUALITY).split(",")[1];
+  function copy(picture) {
+    const still = Object.assign(document.createElement("canvas"), { width: picture.width, height: picture.height });
+    still.getContext("2d").drawImage(picture, 0, 0);
+    return still;
+  }
+
+  async function send(takenAt, mediaTime) {
+    const frame = grab(MAX_SIDE);
+    const picture = frame.toDataURL("image/jpeg", QUALITY).split(",")[1];
+    const still = blurred() ? copy(frame) : null;
     const mine = run;
     flying += 1;
     const result = await server.live_frame({ picture, time: takenAt / 1000, settings: settings() });
@@ -122,18 +130,19 @@ function faceInsightLive(element, server) {
       return;
     }
     if (result.late || takenAt <= answer?.takenAt) return;
-    take(result, takenAt);
+    take({ ...result, takenAt, still });
     requestAnimationFrame((painting) => {
       if (mine !== run) return;
       paint(painting);
       const at = performance.now();
       updates.push({ at });
       delays.push({ at, ms: at - takenAt });
-      element.dispatchEvent(new CustomEvent("labels", { detail: { at, takenAt, mediaTime: frame.mediaTime } }));
+      element.dispatchEvent(new CustomEvent("labels", { detail: { at, takenAt, mediaTime } }));
     });
   }
 
-  function take(result, takenAt) {
+  function take(result) {
+    const { takenAt } = result;
     const seconds = answer ? (takenAt - answer.takenAt) / 1000 : 0;
     const before = people;
     people = new Map();
@@ -145,7 +154,7 @@ function faceInsightLive(element, server) {
       );
       people.set(key, { face, speed, shown: old?.shown ?? face.box });
     }
-    answer = { ...result, takenAt };
+    answer = result;
     if (result.faces.some((face) => face.emotion) && !(samples.at(-1)?.at > takenAt - READ_MS)) {
       const emotions = new Map(result.faces.map((face) => [face.id, face.emotion]));
       recent(samples, takenAt, WINDOW_MS).push({ at: takenAt, emotions });
@@ -183,18 +192,24 @@ function faceInsightLive(element, server) {
 
   // Draws in pixels of the camera's picture, as faceinsight/drawing.py does.
   function draw(pen, width, height, fresh) {
-    const blur = settings()[4];
-    if (blur && !fresh) pixelate(pen, 0, 0, width, height); // who is there is not known: nobody is shown
-    if (!fresh) return;
+    // Blurred faces are those of the very frame that was analysed: over the live picture they would lag behind.
+    const hidden = blurred();
+    if (hidden && !(fresh && answer.still)) pixelate(pen, video, [0, 0, video.videoWidth, video.videoHeight], [0, 0, width, height]);
+    if (!fresh || (hidden && !answer.still)) return;
     const scale = width / answer.size[0];
     const text = Math.min(Math.max(Math.min(width, height) / 28, 11), 48);
     const line = Math.max(Math.round(text / 8), 1);
-    const faces = [...people.values()].map(({ face, shown }) => ({ face, box: shown.map((side) => side * scale) }));
-    if (blur) {
-      for (const { box: [x1, y1, x2, y2] } of faces) {
-        const more = 0.1 * Math.max(x2 - x1, y2 - y1); // the face may have moved
+    const faces = [...people.values()].map(({ face, shown }) => ({
+      face,
+      box: (hidden ? face.box : shown).map((side) => side * scale),
+    }));
+    if (hidden) {
+      pen.drawImage(answer.still, 0, 0, width, height);
+      for (const { face: { box: [x1, y1, x2, y2] } } of faces) {
+        const more = 0.1 * Math.max(x2 - x1, y2 - y1);
         const [left, top] = [Math.max(x1 - more, 0), Math.max(y1 - more, 0)];
-        pixelate(pen, left, top, Math.min(x2 + more, width) - left, Math.min(y2 + more, height) - top);
+        const area = [left, top, Math.min(x2 + more, answer.size[0]) - left, Math.min(y2 + more, answer.size[1]) - top];
+        pixelate(pen, answer.still, area, area.map((side) => side * scale));
       }
     }
     for (const { face, box: [x1, y1, x2, y2] } of faces) {
@@ -221,15 +236,12 @@ function faceInsightLive(element, server) {
   }
 
   // A mosaic of six cells across, then smoothed: what it averages away is gone.
-  function pixelate(pen, left, top, width, height) {
-    if (width < 1 || height < 1) return;
-    const from = mirrored() ? video.videoWidth - left - width : left;
+  function pixelate(pen, source, from, to) {
+    if (from[2] < 1 || from[3] < 1) return;
     const small = mosaic.getContext("2d");
-    const flip = mirrored();
-    small.setTransform(flip ? -1 : 1, 0, 0, 1, flip ? 6 : 0, 0);
     small.imageSmoothingQuality = "high";
-    small.drawImage(video, from, top, width, height, 0, 0, 6, 6);
-    pen.drawImage(mosaic, 0, 0, 6, 6, left, top, width, height);
+    small.drawImage(source, ...from, 0, 0, 6, 6);
+    pen.drawImage(mosaic, 0, 0, 6, 6, ...to);
   }
 
   // The chosen person, else the largest face.
@@ -264,7 +276,7 @@ function faceInsightLive(element, server) {
       return span > 500 ? Math.round((1000 * (recent(times, now, 2000).length - 1)) / span) : "–";
     };
     const sorted = recent(delays, now, 2000).map(({ ms }) => ms).sort((a, b) => a - b);
-    part("fps").textContent = perSecond(painted);
+    part("fps").textContent = perSecond(blurred() ? updates : painted);
     part("updates").textContent = perSecond(updates);
     part("latency").textContent = sorted.length ? Math.round(sorted[sorted.length >> 1]) : "–";
     part("figures").hidden = false;
@@ -301,16 +313,17 @@ function faceInsightLive(element, server) {
     const canvas = part("timeline");
     Object.assign(canvas, { width: canvas.clientWidth, height: canvas.clientHeight });
     const pen = canvas.getContext("2d");
-    const wide = (canvas.width * READ_MS) / WINDOW_MS + 1;
-    for (const { at, emotions } of samples) {
-      const left = canvas.width * (1 - (answer.takenAt - at) / WINDOW_MS) - wide;
+    const perMs = canvas.width / WINDOW_MS;
+    samples.forEach(({ at, emotions }, index) => {
+      const left = canvas.width - (answer.takenAt - at) * perMs;
+      const wide = Math.min((samples[index + 1]?.at ?? answer.takenAt) - at, STALE_MS) * perMs;
       let bottom = canvas.height;
       (emotions.get(id) ?? []).forEach(([name, share]) => {
         pen.fillStyle = colorOf(name);
         pen.fillRect(left, bottom - share * canvas.height, wide, share * canvas.height);
         bottom -= share * canvas.height;
       });
-    }
+    });
   }
 
   function download(content, name) {

@@ -152,7 +152,9 @@ def measure(browser: Browser, url: str, visitors: int, seconds: float) -> dict[s
 def machine(browser: Browser) -> dict[str, Any]:
     """Describes where this was measured."""
     info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.open() if line.startswith("model name")] if info.exists() else []
+    names = (
+        [line.split(":")[1].strip() for line in info.open() if line.startswith("model name")] if info.exists() else []
+    )
     return {
         "cpu": names[0] if names else platform.processor(),
         "cores": os.cpu_count(),

@@ -229,4 +229,3 @@ def overlay(analysis: FrameAnalysis, options: DrawOptions) -> Answer:
             for face, number in ((face, face.track_id or 0) for face in analysis.faces)
         ],
     }
-

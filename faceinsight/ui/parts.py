@@ -55,7 +55,9 @@ def threshold_slider() -> gr.Slider:
 
 def min_face_slider() -> gr.Slider:
     """Returns the control of the smallest face."""
-    return gr.Slider(0, 400, 0, step=4, label="Smallest face", info="Longest side in pixels; 0 for all (webcam: a sixteenth).")
+    return gr.Slider(
+        0, 400, 0, step=4, label="Smallest face", info="Longest side in pixels; 0 for all (webcam: a sixteenth)."
+    )
 
 
 def side_panel(engine: Engine) -> list[gr.components.Component]:

@@ -68,6 +68,7 @@ def build_webcam_tab(visitors: Visitors, settings: list[gr.components.Component]
                 elem_id="webcam-panel",
             )
     gr.HTML(TABLE, apply_default_css=False, padding=False)
+
     def on_stream(_: None, request: gr.Request) -> str:
         return visitors.status(request)
 
