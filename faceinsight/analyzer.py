@@ -13,6 +13,7 @@ import numpy.typing as npt
 from faceinsight.errors import MediaError, PackError
 from faceinsight.inference.attributes import Attributes
 from faceinsight.inference.classifier import Classifier
+from faceinsight.inference.crops import Images
 from faceinsight.inference.detector import Detector
 from faceinsight.inference.session import create_session
 from faceinsight.packs import AUTO, resolve
@@ -140,13 +141,12 @@ class FaceAnalyzer:
         found = self._detector.detect(image, det_threshold, smallest=min_face, region=region)
         return tuple(face for face in found if max(face.width, face.height) >= min_face)
 
-    def describe(
-        self, image: npt.NDArray[np.uint8], faces: Sequence[Face], stages: Sequence[str] | None = None
-    ) -> tuple[Face, ...]:
+    def describe(self, image: Images, faces: Sequence[Face], stages: Sequence[str] | None = None) -> tuple[Face, ...]:
         """Adds the answers of the face models, each asked once about all faces.
 
         Args:
-            image: (H, W, 3) uint8 RGB.
+            image: (H, W, 3) uint8 RGB, or one such image a face: many pictures of one face each then make
+                one batch.
             faces: Faces of this image.
             stages: Which of "attributes", "emotion" and further heads to run; None for all that are here.
 
@@ -178,9 +178,7 @@ class FaceAnalyzer:
         )
 
 
-def _with_answers(
-    faces: tuple[Face, ...], stage: str, classifier: Classifier, image: npt.NDArray[np.uint8]
-) -> tuple[Face, ...]:
+def _with_answers(faces: tuple[Face, ...], stage: str, classifier: Classifier, image: Images) -> tuple[Face, ...]:
     answers = zip(faces, classifier.classify(image, faces), strict=True)
     if stage == "emotion":
         return tuple(

@@ -82,7 +82,7 @@ def analyze_files(
     """
     analyzer = FaceAnalyzer(pack, models=models)
     if options.out is not None:
-        _make_folder(options.out)
+        make_folder(options.out)
     result = BatchResult()
     taken: set[str] = set()
     for file in files:
@@ -96,8 +96,8 @@ def analyze_files(
             result.failed += 1
             on_error(error)
     if options.out is not None:
-        _write(options.out / "faces.csv", csv_bytes(result.rows, ("file", "face")))
-        _write(options.out / "faces.json", to_json(result.records).encode())
+        write_file(options.out / "faces.csv", csv_bytes(result.rows, ("file", "face")))
+        write_file(options.out / "faces.json", to_json(result.records).encode())
     return result
 
 
@@ -112,7 +112,7 @@ def _photo(
     analysis = analyzer.analyze(loaded.pixels, det_threshold=options.det_threshold, min_face=options.min_face)
     if target is not None:
         picture = draw(loaded.pixels, analysis.faces, options.draw)
-        _write(target.with_name(f"{target.name}-faces.jpg"), encode_image(picture))
+        write_file(target.with_name(f"{target.name}-faces.jpg"), encode_image(picture))
     result.records.append({"file": str(file), "note": loaded.note, **analysis_dict(analysis)})
     result.rows += rows_of(analysis, file=str(file))
     result.lines.append(f"{file}: {len(analysis.faces)} faces")
@@ -162,7 +162,8 @@ def _free_stem(file: Path, taken: set[str]) -> str:
     return stem
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Makes a folder where it is not there; raises MediaError where it cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -171,7 +172,8 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a file; raises MediaError where it cannot be written."""
     try:
         path.write_bytes(content)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The command line: `faceinsight app | analyze | models`."""
+"""The command line: `faceinsight app | analyze | evaluate | models`."""
 
 from __future__ import annotations
 
@@ -60,6 +60,18 @@ def build_parser() -> argparse.ArgumentParser:
     analyze.add_argument("--blur", action="store_true", help="blur faces in annotated files")
     analyze.set_defaults(run=_analyze)
 
+    evaluate = commands.add_parser("evaluate", parents=[common, models], help="measure a pack on a data set")
+    evaluate.add_argument("kind", choices=["fer2013", "utkface", "rafdb", "detection"], help="which data set it is")
+    evaluate.add_argument("path", type=Path, metavar="PATH", help="its folder or zip archive")
+    evaluate.add_argument("--split", help="of fer2013 and rafdb: which split (default: the public test)")
+    evaluate.add_argument(
+        "--fold", type=int, metavar="N", help="of the others: files whose name falls into fold 0 to 9"
+    )
+    evaluate.add_argument("--limit", type=int, metavar="N", help="at most so many pictures, spread evenly")
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON (-: print it, no tables)")
+    evaluate.add_argument("--plots", type=Path, metavar="DIR", help="draw charts into this folder")
+    evaluate.set_defaults(run=_evaluate)
+
     packs = commands.add_parser("models", parents=[common], help="list and download model packs")
     packs.set_defaults(run=_models)
     verbs = packs.add_subparsers(dest="verb")
@@ -81,6 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("faceinsight").setLevel(logging.DEBUG if args.debug else logging.ERROR)
+    if not args.debug:
+        logging.getLogger("uvicorn.error").addFilter(_without_traceback)
     try:
         status = int(args.run(args))
         sys.stdout.flush()  # here, where a reader that has gone is no error yet
@@ -94,6 +108,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"faceinsight: {error}", file=sys.stderr)
         return 1
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Makes one line of what a web server says of a request that it could not answer."""
+    if record.exc_info and record.exc_info[1] is not None:
+        record.msg, record.args = "A request failed (%s); --debug shows where.", (repr(record.exc_info[1]),)
+        record.exc_info = record.exc_text = None
+    return True
 
 
 def _app(args: argparse.Namespace) -> int:
@@ -141,6 +163,36 @@ def _show_progress(name: str, share: float) -> None:
     if sys.stderr.isatty():
         end = "\n" if share >= 1 else ""
         print(f"\r{name} {share:.0%}", end=end, file=sys.stderr, flush=True)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from faceinsight.analyzer import FaceAnalyzer
+    from faceinsight.batch import write_file
+    from faceinsight.evaluation import evaluate
+    from faceinsight.evaluation.plots import check_plots, write_plots
+    from faceinsight.export import to_json
+
+    if args.plots is not None:
+        check_plots()  # now, not after minutes of measuring
+    report = evaluate(
+        args.kind,
+        args.path,
+        FaceAnalyzer(args.pack, models=args.models),
+        split=args.split,
+        fold=args.fold,
+        limit=args.limit,
+        on_progress=lambda share: _show_progress(args.kind, share),
+    )
+    text = to_json(report.as_dict())
+    if args.json == Path("-"):
+        sys.stdout.write(text)
+    else:
+        print(report.as_text())
+        if args.json is not None:
+            write_file(args.json, text.encode())
+    if args.plots is not None:
+        write_plots(report, args.plots)
+    return 0
 
 
 def _models(args: argparse.Namespace) -> int:

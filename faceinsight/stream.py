@@ -17,9 +17,11 @@ from faceinsight.tracking import PAUSE_S, Track, Tracker, TrackState
 UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
 
-# Seconds from one search of the whole frame to the next: usually, and while somebody is missing.
+# Seconds from one search of the whole frame to the next: usually, while somebody is missing,
+# and at most where a search takes longer than the budget.
 _SEARCH_S = 0.4
 _MISSING_SEARCH_S = 0.1
+_MAX_SEARCH_S = 1.0
 # Known faces continue with scores down to this share of the detection threshold.
 _UNSURE = 0.4
 # How far around a face to search, in face sizes; and with how small a face to reckon there, which keeps
@@ -50,6 +52,7 @@ class CutDetector:
     # Of 1 - correlation: this many times the stream's own average, between these bounds.
     _TIMES_USUAL = 2.5
     _LEAST_CHANGE, _SURE_CHANGE = 0.65, 0.9
+    # Standard deviation in grey levels below which a picture shows nothing.
     _FLAT = 6.0
 
     def __init__(self) -> None:
@@ -139,7 +142,6 @@ class FaceStream:
         """
         self.analyzer = analyzer
         self.smoothing = smoothing
-        self.det_threshold = det_threshold
         self.min_face = min_face
         self.budget_ms = budget_ms
         self.cuts = cuts
@@ -233,7 +235,7 @@ class FaceStream:
         every = _MISSING_SEARCH_S if missing else _SEARCH_S
         # A search that breaks the budget by itself comes more seldom.
         every *= max(1.0, self._cost.get("frame", 0.0) / max(self.budget_ms, 1.0))
-        return self._now - self._searched_s >= every
+        return self._now - self._searched_s >= min(every, _MAX_SEARCH_S)
 
     def _is_cheap(self, regions: list[tuple[BBox, list[Track]]]) -> bool:
         """Whether searching regions takes less time than searching the frame."""
@@ -245,7 +247,9 @@ class FaceStream:
 
     def _detect(self, image: UInt8Array, least: float, region: BBox | None) -> tuple[Face, ...]:
         began = time.perf_counter()
-        faces = self.analyzer.detect(image, det_threshold=self.det_threshold * _UNSURE, min_face=least, region=region)
+        faces = self.analyzer.detect(
+            image, det_threshold=self.tracker.det_threshold * _UNSURE, min_face=least, region=region
+        )
         self._learn_cost("frame" if region is None else "region", (time.perf_counter() - began) * 1000)
         return faces
 

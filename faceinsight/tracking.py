@@ -56,7 +56,7 @@ class Track:
         seen_at: Seconds at which that was.
         first_at: Seconds at which the face was first seen.
         hits: How often the face was found.
-        state: TENTATIVE until it was seen often enough to be no false alarm, then CONFIRMED; LOST
+        state: TENTATIVE until it was seen for long enough to be no false alarm, then CONFIRMED; LOST
             while a confirmed face is not found.
     """
 
@@ -276,9 +276,8 @@ class Tracker:
         return pairs
 
     def _confirm(self, track: Track) -> None:
-        seen_s = track.seen_at - track.first_at
         if track.id is None:
-            if not self._fresh and seen_s < _CONFIRM_S:
+            if not self._fresh and track.seen_at - track.first_at < _CONFIRM_S:
                 return
             track.face = replace(track.face, track_id=self._next_id)
             self._next_id += 1

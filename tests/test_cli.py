@@ -120,7 +120,7 @@ def test_fetch_of_an_unknown_pack_is_one_sentence():
     assert "no model pack called 'x'" in run("models", "fetch", "x", code=1).stderr
 
 
-@pytest.mark.parametrize("command", [[], ["analyze"], ["app"], ["models", "fetch"]])
+@pytest.mark.parametrize("command", [[], ["analyze"], ["evaluate"], ["app"], ["models", "fetch"]])
 def test_help(command):
     assert "usage: faceinsight" in run(*command, "--help").stdout
 

@@ -5,6 +5,7 @@ import pytest
 from faceinsight import ClipAnalysis, ClipOptions, MediaError, analyze_clip, iter_clip
 from faceinsight.media.video import probe, read_frames
 from tests.toy_media import toy_frames, write_clip, write_tone
+from tests.toy_models import toy_picture
 
 
 @pytest.fixture
@@ -104,6 +105,31 @@ def test_rows_and_json(toy_analyzer, clip):
     record = result.as_dict()
     assert (record["frames"], record["fps"], record["pack"]) == (8, 10, "toy")
     assert record["rows"] == result.rows()
+
+
+def test_people_keep_their_ids_and_a_cut_gives_new_ones(toy_analyzer, tmp_path):
+    two = toy_picture({(3, 5): (255, 240, 200), (12, 8): (200, 150, 255)})
+    other = toy_picture({(3, 5): (255, 240, 200)})
+    other[240:] = 90
+    clip = write_clip(tmp_path / "two.mp4", [two] * 10 + [other] * 10)
+    rows = analyze_clip(toy_analyzer, clip).rows(file="two.mp4")
+    assert [row["track_id"] for row in rows if row["time"] < 0.95] == [1, 2] * 10
+    assert [row["track_id"] for row in rows if row["time"] > 0.95] == [3] * 10
+    assert list(rows[0])[:4] == ["file", "time", "face", "track_id"]
+    assert {row["gender"] for row in rows if row["track_id"] == 1} == {"female"}
+
+
+def test_no_smoothing_is_what_every_frame_says(toy_analyzer, clip):
+    result = analyze_clip(toy_analyzer, clip, options=ClipOptions(smoothing=0))
+    for frame, (_, analysis) in zip(read_frames(clip), result.frames, strict=True):
+        (wanted,) = toy_analyzer.analyze(frame.pixels).faces
+        (face,) = analysis.faces
+        assert (face.bbox, face.age, face.gender, face.emotion) == (
+            wanted.bbox,
+            wanted.age,
+            wanted.gender,
+            wanted.emotion,
+        )
 
 
 def test_a_real_clip(shared, real_analyzer, tmp_path):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,13 @@ def test_captions():
     assert caption(FACE, 2, ("Age", "Emotion")) == ("34 y", "happiness")
     assert caption(Face((0, 0, 1, 1), 0.5), 1) == ("#1",)
     assert caption(FACE, 1, ()) == ()
+
+
+def test_people_of_a_stream_are_drawn_by_id_and_new_faces_without(image):
+    person, new = replace(FACE, track_id=3, raw=FACE), replace(FACE, raw=FACE)
+    np.testing.assert_array_equal(draw(image, [person]), draw(image, [FACE], numbers=[3]))
+    np.testing.assert_array_equal(draw(image, [new]), draw(image, [FACE], numbers=[0]))
+    assert caption(FACE, 0)[0] == "34 y · female >99%"
 
 
 def test_nothing_is_ever_certain():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 from faceinsight import Classification, Face, FrameAnalysis, analysis_dict, rows_of, to_csv, to_json
 from faceinsight.export import csv_bytes
@@ -59,6 +60,12 @@ def test_csv_is_read_back_and_unknown_is_empty():
     assert first["file"] == 'odd, "name".jpg'
     assert (first["face"], first["age"], first["p_anger"]) == ("1", "", "")
     assert (second["face"], second["age"], second["p_anger"]) == ("2", "33.3", "0.25")
+
+
+def test_a_stream_adds_the_id():
+    (row,) = rows_of(analysis(replace(FULL, track_id=7, raw=BARE)), file="a.mp4")
+    assert list(row)[:4] == ["file", "face", "track_id", "age"]
+    assert row["track_id"] == 7
 
 
 def test_csv_without_faces_has_a_header():

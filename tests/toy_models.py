@@ -137,6 +137,11 @@ def toy_age_distribution(path: Path, years: int = 101) -> Path:
     return _mean_model(path, 96, rows)
 
 
+def toy_colour_classifier(path: Path, weights: np.ndarray, side: int = 8) -> Path:
+    """Writes a classifier whose logits are the crop's mean colour (0 to 1) times `weights` (3, K)."""
+    return _mean_model(path, side, weights)
+
+
 def toy_classifier(path: Path, classes: int, side: int = 224, seed: int = 7) -> Path:
     """Writes a random convolutional classifier with HSEmotion's input name and size."""
     random = np.random.default_rng(seed)

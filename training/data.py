@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from faceinsight.evaluation import fold
 
 Picture = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -25,17 +28,8 @@ ARCFACE_TEMPLATE: Floats = np.array(
 )
 """Where the eyes, the nose and the corners of the mouth lie in a 112 px aligned face (InsightFace's ArcFace)."""
 
-FOLDS = 10
 TEST_FOLD = 0
 VALIDATION_FOLD = 1
-
-
-def fold(name: str) -> int:
-    """Return the fold (0-9) of a file, decided by the hash of its name alone.
-
-    Fold 0 is for the figures in the model card, fold 1 for choices made in training, the others are trained on.
-    """
-    return int(hashlib.sha1(name.encode()).hexdigest(), 16) % FOLDS
 
 
 def decode(data: bytes) -> Picture:
@@ -142,12 +136,12 @@ def _expressions(rows: list[tuple[str, int, Picture]]) -> Expressions:
     return Expressions(np.stack([r[2] for r in rows]), np.array([r[1] for r in rows]), [r[0] for r in rows])
 
 
-def _cached(path: Path, make: object) -> Picture:
+def _cached(path: Path, make: Callable[[], Picture]) -> Picture:
     """Return the array in ``path``, made and written first where it is missing."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npy")
-        np.save(partial, make())  # type: ignore[operator]
+        np.save(partial, make())
         partial.rename(path)
     array: Picture = np.load(path, mmap_mode="r")
     return array

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
+from faceinsight.evaluation.metrics import overlaps
 from training.data import Floats, Picture, Scene
 from training.networks import STRIDES
+
+Run = Callable[[Floats], list[Floats]]
+"""From an input (1, 3, H, W) to the nine outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +24,6 @@ class Found:
     boxes: Floats
     scores: Floats
     points: Floats
-
-
-def session(path: str, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Open an ONNX file on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def letterbox(picture: Picture, size: int) -> tuple[Picture, float]:
@@ -39,7 +36,7 @@ def letterbox(picture: Picture, size: int) -> tuple[Picture, float]:
 
 
 def detect(
-    detector: onnxruntime.InferenceSession,
+    run: Run,
     picture: Picture,
     least: float = 0.1,
     sizes: tuple[int, ...] = (640,),
@@ -47,23 +44,21 @@ def detect(
     """Find faces as an SCRFD runtime does: letterbox, decode, non-maximum suppression at an IoU of 0.4.
 
     Args:
-        detector: The network.
+        run: The network.
         picture: (H, W, 3) RGB.
         least: Least score.
         sizes: Sides of the square inputs; with several, their answers are joined before the suppression.
     """
-    parts = [_candidates(detector, picture, least, size) for size in sizes]
+    parts = [_candidates(run, picture, least, size) for size in sizes]
     boxes, scores, points = (np.concatenate(column) for column in zip(*parts, strict=True))
     best = suppress(boxes, scores)
     return Found(boxes[best], scores[best], points[best])
 
 
-def _candidates(
-    detector: onnxruntime.InferenceSession, picture: Picture, least: float, size: int
-) -> tuple[Floats, Floats, Floats]:
+def _candidates(run: Run, picture: Picture, least: float, size: int) -> tuple[Floats, Floats, Floats]:
     canvas, scale = letterbox(picture, size)
     blob = ((canvas.astype(np.float32) - 127.5) / 128.0).transpose(2, 0, 1)[None]
-    outputs = [o.reshape(-1, o.shape[-1]) for o in detector.run(None, {detector.get_inputs()[0].name: blob})]
+    outputs = [o.reshape(-1, o.shape[-1]) for o in run(blob)]
     boxes, scores, points = [], [], []
     for level, stride in enumerate(STRIDES):
         kept = np.flatnonzero(outputs[level][:, 0] >= least)
@@ -84,15 +79,6 @@ def suppress(boxes: Floats, scores: Floats, limit: float = 0.4) -> npt.NDArray[n
         kept.append(order[0])
         order = order[1:][overlaps(boxes[order[:1]], boxes[order[1:]])[0] <= limit]
     return np.array(kept, np.int64)
-
-
-def overlaps(first: Floats, second: Floats) -> Floats:
-    """IoU of every box of (N, 4) with every box of (M, 4)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(2)
-    areas = [(b[:, 2:] - b[:, :2]).clip(0).prod(1) for b in (first, second)]
-    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +104,8 @@ class DetectionReport:
     point_error: float
 
 
-def compare(
-    detector: onnxruntime.InferenceSession,
-    scenes: list[Scene],
-    thresholds: list[float],
-    sizes: tuple[int, ...] = (640,),
-) -> list[DetectionReport]:
-    """Run the detector on the scenes and count at every threshold."""
-    answers = [detect(detector, scene.picture, min(thresholds), sizes) for scene in scenes]
-    return [_count(scenes, answers, threshold, max(sizes)) for threshold in thresholds]
-
-
-def _count(scenes: list[Scene], answers: list[Found], threshold: float, size: int) -> DetectionReport:
+def count(scenes: list[Scene], answers: list[Found], threshold: float, size: int) -> DetectionReport:
+    """Count the answers of at least ``threshold``; ``size`` is the side of the largest input."""
     faces = hits = found = alarms = empty = 0
     errors: list[float] = []
     for scene, answer in zip(scenes, answers, strict=True):

@@ -9,20 +9,17 @@ the augmentation stands for the detector's scatter. Choices are made on fold 1 o
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from training.attributes import answers
-from training.data import VALIDATION_FOLD, Picture, fold, read_expressions
-from training.detector import to_input
-from training.loop import Loop, Plan, plot, prepare
+from training.data import EMOTIONS, VALIDATION_FOLD, Picture, fold, read_expressions
+from training.loop import Loop, Plan, Shuffled, answers, fit, macro_f1, parser, prepare
 from training.networks import emotion
 
 SIZE = 48
@@ -71,63 +68,39 @@ def train(arguments: argparse.Namespace) -> None:
     rng = prepare(arguments.seed, arguments.threads)
     data, _ = read_expressions(arguments.data)
     folds = np.array([fold(name) for name in data.names])
-    chosen, held = np.flatnonzero(folds != VALIDATION_FOLD), np.flatnonzero(folds == VALIDATION_FOLD)
+    held = np.flatnonzero(folds == VALIDATION_FOLD)
     held_pictures = as_rgb(data.pictures[held])
-    loop = Loop(
-        emotion().to(memory_format=torch.channels_last),
-        Plan(steps=arguments.steps, minutes=arguments.minutes, rate=arguments.rate, average=0.998),
-        arguments.out,
-    )
-    if arguments.resume and loop.resume():
-        print(f"resumed at step {loop.step}")
-    queue: list[int] = []
+    queue = Shuffled(np.flatnonzero(folds != VALIDATION_FOLD), rng)
+    plan = Plan(steps=arguments.steps, minutes=arguments.minutes, rate=arguments.rate, average=0.998)
+    loop = Loop(emotion().to(memory_format=torch.channels_last), plan, arguments.out)
+    if arguments.resume:
+        loop.resume()
 
-    def draw() -> tuple[Picture, npt.NDArray[np.int64]]:
-        if len(queue) < arguments.batch:
-            queue.extend(rng.permutation(chosen).tolist())
-        indices = np.array([queue.pop(0) for _ in range(arguments.batch)])
-        return as_rgb(np.stack([augmented(data.pictures[i], rng) for i in indices])), indices
+    def draw() -> tuple[Picture, Tensor]:
+        indices = queue.take(arguments.batch)
+        pictures = as_rgb(np.stack([augmented(data.pictures[i], rng) for i in indices]))
+        return pictures, torch.from_numpy(data.labels[indices])
 
-    def report() -> None:
-        logits = answers(loop.averaged, held_pictures)
+    def validate(network: nn.Module) -> tuple[float, dict[str, float]]:
+        logits = answers(network, held_pictures)
         right = float((logits.argmax(1) == data.labels[held]).mean())
-        loop.log({**loop.means(), "right": right, "temperature": best_temperature(logits, data.labels[held])})
-        loop.save()
+        f1 = macro_f1(data.labels[held], logits.argmax(1), len(EMOTIONS))
+        return right, {"right": right, "f1": f1, "temperature": best_temperature(logits, data.labels[held])}
 
-    loop.model.train()
-    with ThreadPoolExecutor(1) as ahead:
-        upcoming = ahead.submit(draw)
-        while not loop.done:
-            pictures, indices = upcoming.result()
-            upcoming = ahead.submit(draw)
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = loop.model(to_input(pictures))
-            labels = torch.from_numpy(data.labels[indices])
-            loop.update({"cross": _cross_entropy(logits, labels)})
-            if loop.step % 400 == 0:
-                report()
-    report()
-    plot(arguments.out)
+    fit(loop, draw, _losses, 400, validate)
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+def _losses(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     # One label in three of FER2013 is disputed among people: full certainty would be wrong to learn.
-    return functional.cross_entropy(logits.float(), labels, label_smoothing=0.1)
+    return {"cross": functional.cross_entropy(logits.float(), labels, label_smoothing=0.1)}
 
 
 def main() -> None:
     """Read the command line and train."""
-    parser = argparse.ArgumentParser(description="Train the compact emotion network.")
-    parser.add_argument("--data", type=Path, required=True, help="fer2013.zip")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and figures")
-    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
-    parser.add_argument("--steps", type=int, default=12000)
-    parser.add_argument("--minutes", type=float, help="train so long, whatever the number of steps")
-    parser.add_argument("--rate", type=float, default=2.5e-3)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1)
-    train(parser.parse_args())
+    options = parser("Train the compact emotion network.", steps=20000, rate=2.5e-3)
+    options.add_argument("--data", type=Path, required=True, help="fer2013.zip")
+    options.add_argument("--batch", type=int, default=64)
+    train(options.parse_args())
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from training.networks import Detector, Mirrored, age_and_gender, emotion
+from training.networks import Detector, Mirrored, age_and_gender, emotion, further_head
 
 OPSET = 18
 
@@ -93,9 +93,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write")
     parser.add_argument("--shift", type=float, default=0.0, help="added to the detector's score logits")
     parser.add_argument("--mirror", action="store_true", help="average with the mirrored face: slower, a bit better")
+    parser.add_argument("--classes", type=int, help="attributes: the file is a further head of so many classes")
     arguments = parser.parse_args()
-    network = {"detector": Detector, "attributes": age_and_gender, "emotion": emotion}[arguments.stage]()
-    network.load_state_dict(torch.load(arguments.run / "checkpoint.pt", weights_only=True)["averaged"])
+    made = {"detector": Detector, "attributes": age_and_gender, "emotion": emotion}
+    network = further_head(arguments.classes) if arguments.classes else made[arguments.stage]()
+    state = torch.load(arguments.run / "checkpoint.pt", weights_only=True)
+    network.load_state_dict(state["best"] or state["averaged"])
     network = folded(network.eval())
     if arguments.stage == "detector":
         names = [f"{kind}{stride}" for kind in ("score", "box", "points") for stride in (8, 16, 32)]

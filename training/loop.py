@@ -1,20 +1,28 @@
-"""The loop that the three trainings share: schedule, averaged weights, checkpoints, a CSV of figures and a plot."""
+"""The loop that the trainings share: schedule, averaged weights, early stopping, checkpoints, a CSV and a plot."""
 
 from __future__ import annotations
 
+import argparse
 import copy
 import csv
 import math
 import random
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from training.data import Picture
 from training.muon import Muon
+
+Targets = TypeVar("Targets")
 
 
 def prepare(seed: int, threads: int) -> np.random.Generator:
@@ -41,6 +49,7 @@ class Plan:
         decay: Weight decay.
         average: Decay of the averaged weights a step.
         clip: Largest norm of the gradient.
+        patience: Reports without a better score after which training ends early.
     """
 
     steps: int
@@ -50,6 +59,7 @@ class Plan:
     decay: float = 0.05
     average: float = 0.999
     clip: float = 5.0
+    patience: int = 12
 
 
 class Loop:
@@ -57,7 +67,8 @@ class Loop:
 
     Attributes:
         model: The network that the optimiser moves.
-        averaged: The exponential moving average of its weights: what gets evaluated and exported.
+        averaged: The exponential moving average of its weights: what gets evaluated.
+        best: The averaged weights of the best score so far: what gets exported.
     """
 
     def __init__(self, model: nn.Module, plan: Plan, out: Path) -> None:
@@ -67,6 +78,9 @@ class Loop:
         self.out = out
         self.step = 0
         self.seconds = 0.0
+        self.best: dict[str, Tensor] | None = None
+        self.score = -math.inf
+        self._reports_since = 0
         self.optimizers = _optimizers(model, plan)
         self._last = time.perf_counter()
         self._sums: dict[str, float] = {}
@@ -82,8 +96,8 @@ class Loop:
 
     @property
     def done(self) -> bool:
-        """Whether the schedule has ended."""
-        return self.progress >= 1.0
+        """Whether the schedule has ended, or nothing has become better for long."""
+        return self.progress >= 1.0 or self._reports_since >= self.plan.patience
 
     def resume(self) -> bool:
         """Continue from the checkpoint in the output folder, if there is one."""
@@ -96,6 +110,8 @@ class Loop:
         for optimizer, stored in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(stored)
         self.step, self.seconds = state["step"], state["seconds"]
+        self.best, self.score = state.get("best"), state.get("score", -math.inf)
+        print(f"resumed at step {self.step}", flush=True)
         return True
 
     def save(self) -> None:
@@ -108,6 +124,8 @@ class Loop:
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
                 "step": self.step,
                 "seconds": self.seconds,
+                "best": self.best,
+                "score": self.score,
             },
             partial,
         )
@@ -139,6 +157,13 @@ class Loop:
         means = {name: total / max(self._counts, 1) for name, total in self._sums.items()}
         self._sums, self._counts = {}, 0
         return means
+
+    def rate(self, score: float) -> None:
+        """Take note of a validation score (higher is better), and of the weights that reached it."""
+        self._reports_since += 1
+        if score > self.score:
+            self.score, self._reports_since = score, 0
+            self.best = {name: value.clone() for name, value in self.averaged.state_dict().items()}
 
     def log(self, row: dict[str, float]) -> None:
         """Append a row of figures to metrics.csv and print it."""
@@ -179,6 +204,93 @@ def _shape(progress: float, warmup: float) -> float:
     if progress < warmup:
         return 0.05 + 0.95 * progress / warmup
     return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) + 0.003
+
+
+def fit(
+    loop: Loop,
+    draw: Callable[[], tuple[Picture, Targets]],
+    losses: Callable[[Tensor, Targets], dict[str, Tensor]],
+    every: int,
+    validate: Callable[[nn.Module], tuple[float, dict[str, float]]],
+) -> None:
+    """Train to the end of the schedule.
+
+    Args:
+        loop: The network and its schedule.
+        draw: Makes a batch: pictures (B, S, S, 3) RGB, and what ``losses`` compares with.
+        losses: The parts of the loss, of the network's outputs and the targets.
+        every: Steps between two validations; each ends with a checkpoint.
+        validate: Says how good a network is (higher is better), and gives figures to log.
+    """
+
+    def report() -> None:
+        score, row = validate(loop.averaged)
+        loop.rate(score)
+        loop.log({**loop.means(), **row})
+        loop.save()
+
+    loop.model.train()
+    # One batch ahead in one thread: the order of draws stays fixed, and the cores do not wait for OpenCV.
+    with ThreadPoolExecutor(1) as ahead:
+        upcoming = ahead.submit(draw)
+        while not loop.done:
+            pictures, targets = upcoming.result()
+            upcoming = ahead.submit(draw)
+            with torch.autocast("cpu", torch.bfloat16):
+                outputs = loop.model(to_input(pictures))
+            loop.update(losses(outputs, targets))
+            if loop.step % every == 0 or loop.done:
+                report()
+    plot(loop.out)
+
+
+class Shuffled:
+    """Endless indices: every one once an epoch, in a new order each time."""
+
+    def __init__(self, indices: npt.NDArray[np.int64], rng: np.random.Generator) -> None:
+        self._indices = indices
+        self._rng = rng
+        self._queue: list[int] = []
+
+    def take(self, count: int) -> npt.NDArray[np.int64]:
+        """Return the next indices (count,)."""
+        while len(self._queue) < count:
+            self._queue.extend(self._rng.permutation(self._indices).tolist())
+        taken, self._queue = self._queue[:count], self._queue[count:]
+        return np.array(taken)
+
+
+def to_input(pictures: Picture) -> Tensor:
+    """(B, H, W, 3) uint8 to (B, 3, H, W) float, channels last in memory: the layout the CPU's kernels like."""
+    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().sub_(127.5).div_(128.0)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def answers(network: nn.Module, pictures: Picture) -> npt.NDArray[np.float32]:
+    """Return the network's logits for cut-out faces (N, S, S, 3)."""
+    parts = [network(to_input(pictures[i : i + 256])).float().numpy() for i in range(0, len(pictures), 256)]
+    return np.concatenate(parts)
+
+
+def macro_f1(labels: npt.NDArray[np.int64], guesses: npt.NDArray[np.int64], classes: int) -> float:
+    """Return the mean over the classes of the F1 score."""
+    table = np.bincount(labels * classes + guesses, minlength=classes * classes).reshape(classes, classes)
+    return float(np.mean(2 * table.diagonal() / np.maximum(table.sum(0) + table.sum(1), 1)))
+
+
+def parser(description: str, steps: int, rate: float) -> argparse.ArgumentParser:
+    """Return a command line with the options that all trainings share."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--out", type=Path, required=True, help="folder for checkpoints and figures")
+    options.add_argument("--cache", type=Path, help="folder for decoded pictures (default: --out)")
+    options.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
+    options.add_argument("--steps", type=int, default=steps)
+    options.add_argument("--minutes", type=float, help="train so long, whatever the number of steps")
+    options.add_argument("--rate", type=float, default=rate)
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--seed", type=int, default=1)
+    return options
 
 
 def plot(out: Path) -> None:

@@ -116,6 +116,7 @@ class Classifier(nn.Module):
         outputs: Length of the row.
         widths: Channels at a half (or all), a quarter, an eighth and a sixteenth of the input's side.
         blocks: Residual blocks at each of these.
+        stem: Channels of a layer at the whole of the input's side, for small pictures; 0 for none.
         grey: Whether the network sees the brightness only. Its input is RGB all the same.
         dropout: Share of the features dropped before the last layer.
     """
@@ -126,12 +127,15 @@ class Classifier(nn.Module):
         widths: tuple[int, int, int, int],
         blocks: tuple[int, int, int, int],
         *,
+        stem: int = 0,
         grey: bool = False,
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
         self.grey = grey
-        layers: list[nn.Module] = [conv(1 if grey else 3, widths[0], 2, kernel=5)]
+        inputs = 1 if grey else 3
+        layers: list[nn.Module] = [conv(inputs, stem), conv(stem, widths[0], 2)] if stem else []
+        layers = layers or [conv(inputs, widths[0], 2, kernel=5)]
         before = widths[0]
         for index, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             if index:
@@ -163,7 +167,12 @@ def age_and_gender() -> Classifier:
 
 def emotion() -> Classifier:
     """The emotion network: 7 logits in the order of `training.data.EMOTIONS`."""
-    return Classifier(7, (48, 96, 192, 192), (1, 2, 1, 0), grey=True, dropout=0.3)
+    return Classifier(7, (48, 96, 192, 192), (1, 2, 1, 0), stem=24, grey=True, dropout=0.3)
+
+
+def further_head(classes: int) -> Classifier:
+    """A network for another question about a face, with the attribute network's input."""
+    return Classifier(classes, (32, 64, 128, 192), (0, 1, 2, 1))
 
 
 class Mirrored(nn.Module):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
+from faceinsight.inference.crops import Images
 from faceinsight.inference.face_model import FaceModel, softmax
 from faceinsight.inference.session import FloatArray
 from faceinsight.packs.spec import FaceModelSpec
@@ -26,11 +26,11 @@ class Attributes:
         """Wraps a session; raises ModelFileError where the model does not fit the declaration."""
         self.model = FaceModel(spec, session, columns=3)
 
-    def add_to(self, image: npt.NDArray[np.uint8], faces: Sequence[Face]) -> tuple[Face, ...]:
+    def add_to(self, image: Images, faces: Sequence[Face]) -> tuple[Face, ...]:
         """Returns the faces with `age`, `gender` and, from a distribution, `age_range`.
 
         Args:
-            image: (H, W, 3) uint8 RGB.
+            image: (H, W, 3) uint8 RGB, or one such image a face.
             faces: N >= 1 detected faces of this image.
         """
         rows = self.model.run(image, faces)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
+from faceinsight.inference.crops import Images
 from faceinsight.inference.face_model import FaceModel, softmax
 from faceinsight.packs.spec import FaceModelSpec
 from faceinsight.results import Classification, Face
@@ -25,13 +25,11 @@ class Classifier:
         self.has_valence_arousal = spec.output == "classes_valence_arousal"
         self.model = FaceModel(spec, session, len(spec.labels) + 2 * self.has_valence_arousal)
 
-    def classify(
-        self, image: npt.NDArray[np.uint8], faces: Sequence[Face]
-    ) -> list[tuple[Classification, float | None, float | None]]:
+    def classify(self, image: Images, faces: Sequence[Face]) -> list[tuple[Classification, float | None, float | None]]:
         """Classifies the faces of an image.
 
         Args:
-            image: (H, W, 3) uint8 RGB.
+            image: (H, W, 3) uint8 RGB, or one such image a face.
             faces: N >= 1 detected faces of this image.
 
         Returns:

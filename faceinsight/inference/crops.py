@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,8 @@ from faceinsight.packs.spec import FaceModelSpec
 from faceinsight.results import BBox, Face, Keypoints
 
 UInt8Array = npt.NDArray[np.uint8]
+# One (H, W, 3) image that holds all the faces asked about, or one image a face.
+Images = UInt8Array | Sequence[UInt8Array]
 
 # InsightFace's ArcFace template: eyes, nose tip and corners of the mouth in a 112 px square.
 _ARCFACE_SIDE = 112

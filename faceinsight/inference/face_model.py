@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
 from faceinsight.errors import ModelFileError
-from faceinsight.inference.crops import crop_face
+from faceinsight.inference.crops import Images, crop_face
 from faceinsight.inference.session import FloatArray, run_batched
 from faceinsight.packs.spec import FaceModelSpec
 from faceinsight.results import Face
@@ -50,17 +49,18 @@ class FaceModel:
         self._mean = np.array(spec.mean, np.float32).reshape(3, 1, 1)
         self._std = np.array(spec.std, np.float32).reshape(3, 1, 1)
 
-    def blob(self, image: npt.NDArray[np.uint8], faces: Sequence[Face]) -> FloatArray:
+    def blob(self, image: Images, faces: Sequence[Face]) -> FloatArray:
         """Makes the model's input.
 
         Args:
-            image: (H, W, 3) uint8 RGB.
+            image: (H, W, 3) uint8 RGB, or one such image a face.
             faces: N >= 1 detected faces of this image.
 
         Returns:
             (N, 3, height, width) float32, normalised, in the model's channel order.
         """
-        crops = np.stack([crop_face(image, face, self.spec) for face in faces])
+        images = [image] * len(faces) if isinstance(image, np.ndarray) else image
+        crops = np.stack([crop_face(one, face, self.spec) for one, face in zip(images, faces, strict=True)])
         if self.spec.color == "bgr":
             crops = crops[..., ::-1]
         blob = np.empty((len(crops), 3, *crops.shape[1:3]), np.float32)
@@ -68,7 +68,7 @@ class FaceModel:
         blob /= self._std
         return blob
 
-    def run(self, image: npt.NDArray[np.uint8], faces: Sequence[Face]) -> FloatArray:
+    def run(self, image: Images, faces: Sequence[Face]) -> FloatArray:
         """Returns the model's raw output, (N, K) float32, row i for faces[i]."""
         return run_batched(self.session, self.blob(image, faces))
 

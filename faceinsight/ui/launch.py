@@ -87,6 +87,8 @@ def launch(options: LaunchOptions = LaunchOptions()) -> None:
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         stop.set()
+        # Whoever asks twice does not want to wait for visitors to be told.
+        signal.signal(number, signal.SIG_DFL)
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)

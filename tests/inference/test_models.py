@@ -100,3 +100,10 @@ def test_describing_some_stages_keeps_what_others_said(toy_analyzer, two_faces):
     assert all(face.age and face.emotion is None for face in aged)
     assert toy_analyzer.describe(two_faces, aged, ("emotion",)) == toy_analyzer.analyze(two_faces).faces
     assert toy_analyzer.describe(two_faces, (), None) == ()
+    # One image a face: pictures of one face each make one batch.
+    others = [two_faces, np.ascontiguousarray(two_faces[:, ::-1])]
+    batch = toy_analyzer.describe(others, (faces[0], faces[0]))
+    for one, image in zip(batch, others, strict=True):
+        (alone,) = toy_analyzer.describe(image, faces[:1])
+        assert one.age == pytest.approx(alone.age)
+        assert one.emotion.probabilities == pytest.approx(alone.emotion.probabilities, abs=1e-5)

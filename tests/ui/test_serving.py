@@ -159,6 +159,22 @@ def test_nothing_is_left_when_the_app_stops(toy_pack, tmp_path, photo):
     assert list((tmp_path / "tmp").glob("faceinsight-*")) == []
 
 
+def test_it_stops_with_readers_in_the_middle_of_an_answer(toy_pack, tmp_path):
+    with served(tmp_path, "--pack", toy_pack) as app:
+        readers = []
+        for path in ("/", "/gradio_api/heartbeat/left", "/gradio_api/queue/data?session_hash=unknown"):
+            reader = socket.create_connection(app.url.removeprefix("http://").split(":"), timeout=5)
+            reader.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            reader.recv(20)
+            readers.append(reader)
+        readers[0].close()
+    for reader in readers:
+        reader.close()
+    assert app.process.returncode == 0
+    assert "A request failed" in app.output
+    assert "Traceback" not in app.output
+
+
 def test_files_of_visitors_are_deleted_in_time(toy_pack, tmp_path, photo):
     hasty = (
         "import sys, faceinsight.ui.demo as demo; demo.DELETE_CACHE = (1, 2); "

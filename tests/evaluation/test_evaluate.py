@@ -1,0 +1,235 @@
+"""Whole evaluations: a pack of known answers on small data sets, and the pack that ships on real ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from faceinsight import FaceAnalyzer
+from faceinsight.cli import main
+from faceinsight.errors import FaceInsightError, MediaError, PackError
+from faceinsight.evaluation import evaluate
+from faceinsight.evaluation.datasets import fold
+from faceinsight.evaluation.plots import check_plots
+from tests.conftest import ROOT
+from tests.evaluation.conftest import COLOURS, png, write_folder, write_zip
+from tests.toy_models import TOY_KPS, toy_picture
+
+# Of two angry faces one looks happy, and one file is no picture.
+EXPRESSIONS = {
+    "test/angry/a.png": png(COLOURS["Anger"]),
+    "test/angry/b.png": png(COLOURS["Happiness"], (30, 60)),
+    "test/happy/a.png": png(COLOURS["Happiness"]),
+    "test/sad/a.png": png(COLOURS["Sadness"]),
+    "test/sad/b.png": b"no picture",
+    "test/fear/a.png": png(COLOURS["Sadness"]),
+    "train/sad/a.png": png(COLOURS["Anger"]),
+}
+
+
+def test_expressions(make, analyzer):
+    shares = []
+    report = evaluate("fer2013", make(EXPRESSIONS), analyzer, on_progress=shares.append)
+    assert (report.split, report.size, report.pack) == ("test", 4, "colour")
+    assert report.skipped == {"Fear, which the pack does not know": 1, "picture cannot be read": 1}
+    assert "left out of the pack's answers: Contempt." in report.notes[1]
+    assert list(report.emotion.classes) == ["Anger", "Happiness", "Sadness"]
+    assert report.emotion.accuracy == 3 / 4
+    assert report.emotion.confusion == ((1, 1, 0), (0, 1, 0), (0, 0, 1))
+    assert shares[-1] == 1
+    # Contempt's share is given to the others: e^4 against e^0 twice.
+    sure = np.exp(4) / (np.exp(4) + 2)
+    assert report.emotion.ece == pytest.approx(sure - 3 / 4, rel=1e-4)
+
+
+def test_contempt_counts_where_both_have_it(tmp_path, analyzer):
+    files = EXPRESSIONS | {"test/contempt/a.png": png(COLOURS["Anger"])}
+    report = evaluate("fer2013", write_folder(tmp_path, files), analyzer)
+    assert report.emotion.confusion[1] == (1, 0, 0, 0)
+
+
+def test_rafdb(tmp_path, analyzer):
+    files = {"test/6/a.png": png(COLOURS["Anger"]), "test/4/a.png": png(COLOURS["Anger"])}
+    assert evaluate("rafdb", write_folder(tmp_path, files), analyzer).emotion.accuracy == 1 / 2
+
+
+def test_attributes(make, analyzer):
+    # The toy models: a face is where it is bright, woman where red is above blue, as old as 100 times green.
+    files = {
+        "40_1_0_2017.png": png((255, 102, 204), (64, 64)),
+        "50_0_1_2017.png": png((204, 102, 255), (64, 64)),
+        "5_0_1_2018.png": png((60, 0, 20), (64, 64)),
+        "x.png": png((0, 0, 0)),
+    }
+    report = evaluate("utkface", make(files), analyzer)
+    assert (report.size, report.skipped) == (3, {"file name is not age_gender_race_date": 1})
+    assert report.found == pytest.approx(2 / 3)
+    assert list(report.age) == ["all", "0-9", "40-59"]
+    assert report.age["all"].mae == pytest.approx((0 + 10 + 5) / 3, abs=0.1)
+    assert report.age["40-59"].bias == pytest.approx(-5, abs=0.1)
+    assert report.age["all"].coverage is None
+    assert list(report.gender) == ["all", "0-9", "40-59", "White", "Black"]
+    assert report.gender["all"].accuracy == pytest.approx(2 / 3)
+    assert report.gender["Black"].accuracy == 1 / 2
+    assert report.gender["0-9"].confusion == ((0, 0), (1, 0))
+
+
+def scenes():
+    picture = toy_picture({(3, 2): (255, 240, 200), (10, 8): (200, 100, 255)})
+    box, missed, doubtful = [96, 64, 128, 96, 1.0], [500, 10, 600, 110, 0.9], [0, 0, 50, 50, 0.4]
+    points = (TOY_KPS * 32 + [96, 64]).tolist()
+    entries = [
+        {"name": "two.png", "boxes": [box, missed, doubtful], "kps": [points, points, points]},
+        {"name": "none.png", "boxes": []},
+    ]
+    files = {"labels.json": json.dumps(entries).encode()}
+    return files, {"images/two.png": picture, "images/none.png": toy_picture({(0, 0): (255, 255, 255)})}
+
+
+def write_scenes(parent, write=write_folder):
+    files, pictures = scenes()
+    for name, pixels in pictures.items():
+        Image.fromarray(pixels).save(parent / "one.png")
+        files[name] = (parent / "one.png").read_bytes()
+    return write(parent, files)
+
+
+@pytest.mark.parametrize("write", [write_folder, write_zip])
+def test_detection(tmp_path, analyzer, write):
+    report = evaluate("detection", write_scenes(tmp_path, write), analyzer)
+    found = report.detection
+    assert (report.size, found.faces, found.at.found, found.at.false_alarms) == (2, 2, 1, 2)
+    assert (found.at.recall, found.at.precision) == (1 / 2, 1 / 3)
+    assert (found.empty_pictures, found.false_alarms_in_empty) == (1, 1)
+    assert found.recall_by_size["32-64"].recall == 1
+    assert found.recall_by_size["64-128"].recall == 0
+    assert found.keypoint_error == pytest.approx(0, abs=1e-3)
+
+
+def test_fold_and_limit(tmp_path, analyzer):
+    names = [f"{age}_0_0_2017.png" for age in range(1, 41)]
+    path = write_folder(tmp_path, dict.fromkeys(names, png((0, 0, 0), (8, 8))))
+    assert evaluate("utkface", path, analyzer, fold=3).size == sum(fold(name) == 3 for name in names)
+    reports = [evaluate("utkface", path, analyzer, limit=8) for _ in range(2)]
+    assert reports[0].size == 8
+    assert reports[0].age == reports[1].age
+    assert len(reports[0].age) >= 4  # not just the first ones
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("other", {}, "use one of fer2013, utkface, rafdb, detection"),
+        ("utkface", {"split": "test"}, "utkface has no splits"),
+        ("fer2013", {"fold": 0}, "choose a split instead"),
+        ("utkface", {"fold": 10}, "choose 0 to 9 instead"),
+        ("utkface", {"limit": 0}, "choose a limit above zero"),
+    ],
+)
+def test_options_that_make_no_sense(tmp_path, analyzer, kind, options, message):
+    with pytest.raises(MediaError, match=message):
+        evaluate(kind, tmp_path, analyzer, **options)
+
+
+def test_nothing_left_or_readable(tmp_path, analyzer):
+    path = write_folder(tmp_path, {"happy/a.png": b"", "1_0_0_1.png": b""})
+    with pytest.raises(MediaError, match="None of the pictures of set can be read"):
+        evaluate("fer2013", path, analyzer)
+    other = next(n for n in range(10) if n != fold("1_0_0_1.png"))
+    with pytest.raises(MediaError, match="No picture of set is left"):
+        evaluate("utkface", path, analyzer, fold=other)
+
+
+def test_a_pack_without_the_stage(tmp_path, toy_pack):
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    (folder / "pack.toml").write_text(f'[detector]\nfile = "{toy_pack / "detector.onnx"}"\n')
+    path = write_folder(tmp_path, EXPRESSIONS)
+    with pytest.raises(PackError, match="Pack bare cannot be measured on this data set: it declares no emotion"):
+        evaluate("fer2013", path, FaceAnalyzer(folder))
+
+
+def run(*args, code=0):
+    assert main(["evaluate", *map(str, args)]) == code
+
+
+def test_command_prints_tables_and_writes_json_and_charts(tmp_path, colour_pack):
+    path = write_folder(tmp_path, EXPRESSIONS)
+    command = [sys.executable, "-W", "error", "-m", "faceinsight", "evaluate", "fer2013", path, "--pack", colour_pack]
+    options = ["--json", tmp_path / "r.json", "--plots", tmp_path / "new" / "plots"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "fer2013: set, split test, 4 pictures, pack colour"
+    assert "1 skipped: picture cannot be read" in lines
+    assert "accuracy 75.0%, macro F1 77.8%, calibration error 21.5%" in lines
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["emotion"]["classes"]["Anger"] == {"count": 2, "precision": 1.0, "recall": 0.5, "f1": 0.6667}
+    assert {"date", "version", "fold", "limit"} <= report.keys()
+    assert not {"age", "curves"} & report.keys()
+    with Image.open(tmp_path / "new" / "plots" / "fer2013-confusion.png") as chart:
+        assert chart.width > 500
+
+
+def test_command_prints_json_alone(tmp_path, colour_pack, capsys):
+    run("detection", write_scenes(tmp_path), "--pack", colour_pack, "--json", "-", "--plots", tmp_path)
+    report = json.loads(capsys.readouterr().out)
+    assert report["detection"]["recall_by_size"]["128+"] == {"count": 0, "recall": None}
+    assert len(report["detection"]["pareto"]) == 9
+    assert (tmp_path / "detection-precision-recall.png").is_file()
+
+
+def test_command_on_ages(tmp_path, colour_pack, capsys):
+    path = write_folder(tmp_path, {"40_1_0_2017.png": png((255, 102, 204), (64, 64))})
+    run("utkface", path, "--pack", colour_pack, "--plots", tmp_path, "--limit", 1)
+    out = capsys.readouterr().out
+    assert "The detector finds 100.0% of the faces." in out
+    assert {file.name for file in tmp_path.glob("*.png")} == {"utkface-age.png", "utkface-age-bands.png"}
+
+
+@pytest.mark.parametrize("path", ["nope", "empty", "bad.zip"])
+def test_command_says_in_one_line_what_is_wrong(tmp_path, colour_pack, capsys, path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.zip").write_bytes(b"no zip")
+    run("fer2013", tmp_path / path, "--pack", colour_pack, code=1)
+    error = capsys.readouterr().err
+    assert error.startswith("faceinsight: ")
+    assert len(error.splitlines()) == 1
+
+
+def test_charts_need_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(FaceInsightError, match="install matplotlib"):
+        check_plots()
+
+
+# What the pack's model card says, with room for the scatter of few pictures.
+@pytest.fixture(scope="module")
+def compact():
+    return FaceAnalyzer("compact")
+
+
+def test_real_expressions(shared, compact):
+    report = evaluate("fer2013", shared / "data" / "fer2013.zip", compact, limit=200)
+    assert (report.split, report.size, report.skipped) == ("public_test", 200, {})
+    assert report.emotion.accuracy > 0.55
+
+
+def test_real_ages(shared, compact):
+    report = evaluate("utkface", shared / "data" / "utkface.zip", compact, fold=0, limit=40)
+    assert report.found >= 0.9
+    assert report.age["all"].mae < 9
+    assert report.age["all"].coverage > 0.5
+    assert report.gender["all"].accuracy > 0.75
+
+
+def test_real_boxes(shared, compact):
+    report = evaluate("detection", shared / "data" / "scenes.zip", compact, fold=0, limit=30)
+    assert report.detection.recall_by_size["32+"].recall > 0.6
+    assert report.detection.at.precision > 0.8
+    assert report.detection.keypoint_error < 0.15
