@@ -60,18 +60,12 @@ class Visitor:
     rows: int = 0
 
     def stream_of(self, analyzer: FaceAnalyzer, settings: Settings) -> FaceStream:
-        """Returns the visitor's stream; people are counted anew where a setting asks for another one."""
-        wanted = (analyzer, settings.smoothing, settings.det_threshold)
+        """Returns the visitor's stream; people are counted anew after another pack or smoothing."""
         old = self.stream
-        if old is None or (old.analyzer, old.smoothing, old.det_threshold) != wanted:
-            self.stream = FaceStream(
-                analyzer,
-                smoothing=settings.smoothing,
-                det_threshold=settings.det_threshold,
-                budget_ms=BUDGET_MS,
-                cuts=False,
-            )
+        if old is None or (old.analyzer, old.smoothing) != (analyzer, settings.smoothing):
+            self.stream = FaceStream(analyzer, smoothing=settings.smoothing, budget_ms=BUDGET_MS, cuts=False)
         assert self.stream is not None
+        self.stream.tracker.det_threshold = settings.det_threshold
         return self.stream
 
     def keep(self, time_s: float) -> Answer:
