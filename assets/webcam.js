@@ -4,7 +4,7 @@ function faceInsightLive(element, server) {
   const QUALITY = 0.8;
   const SLOW_MS = 120; // below it, one frame is analysed while the next is on its way; above, that would only queue
   const RETRY_MS = 2000; // after a problem
-  const STALE_MS = 1000; // labels that old are not shown
+  const STALE_MS = 2000; // labels that old are not shown
   const AHEAD_MS = 120; // how far boxes run ahead of the last answer at most
   const READ_MS = 250; // between two updates of what is read
   const WINDOW_MS = 30000; // of the timeline

@@ -71,7 +71,7 @@ WATCH = """
         taken.set(counter, frame.captureTime ?? now);
         byMedia.set(frame.mediaTime, counter);
         if (byMedia.size > 200) byMedia.delete(byMedia.keys().next().value);
-        if (now - labelledAt < 1000) log.shown.push(now);
+        if (now - labelledAt < 2000) log.shown.push(now);
     };
     video.requestVideoFrameCallback(onFrame);
     document.addEventListener("labels", ({detail: {at, mediaTime}}) => {

@@ -157,7 +157,7 @@ class Visitors:
 
     def _full(self) -> str:
         return (
-            f"All {self._engine.live_visitors} places are taken: keep this page open, "
+            f"All places at the camera are taken ({self._engine.live_visitors}): keep this page open, "
             "and the next that becomes free is yours."
         )
 

@@ -82,7 +82,13 @@ def build_webcam_tab(visitors: Visitors, settings: list[gr.components.Component]
         api_visibility="private",
     )
     # Without triggers: at every change, and when the page is opened.
-    gr.on(None, None, settings, js="(...values) => { window.faceInsightSettings = values; return []; }")
+    gr.on(
+        None,
+        None,
+        settings,
+        js="(...values) => { window.faceInsightSettings = values; return []; }",
+        api_visibility="private",
+    )
 
 
 async def session_of(request: gr.Request) -> str:

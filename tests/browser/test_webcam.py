@@ -163,6 +163,7 @@ def test_several_visitors_stream_at_once_and_a_full_house_says_so(browser, tmp_p
     few = (
         "import functools, importlib, sys; launch = importlib.import_module('faceinsight.ui.launch'); "
         "launch.Engine = functools.partial(launch.Engine, live_visitors=3); "
+        "import faceinsight.ui.live as live; live.AWAY_S = 1e6; "  # only closing the page frees a place
         "from faceinsight.cli import main; sys.exit(main(['app', *sys.argv[1:]]))"
     )
     with served(tmp_path, "--pack", "compact", code=few) as app:
@@ -173,7 +174,9 @@ def test_several_visitors_stream_at_once_and_a_full_house_says_so(browser, tmp_p
             expect(visit.page.locator("#webcam-table td").first).to_have_text("1", timeout=30_000)
         last.tab("Webcam")
         last.start_camera()
-        expect(last.page.locator("#webcam-notice")).to_contain_text("All 3 places are taken", timeout=20_000)
+        expect(last.page.locator("#webcam-notice")).to_contain_text(
+            "All places at the camera are taken (3)", timeout=20_000
+        )
         for visit in served_ones:
             assert visit.updates(5) >= 2
         served_ones[0].close()

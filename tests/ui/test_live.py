@@ -112,7 +112,7 @@ def test_other_nonsense_is_one_sentence_too(send, visitors):
 def test_places_are_bounded_and_become_free(send, visitors, monkeypatch):
     *served, refused = send(1, "ann", "bob", "eve")
     assert [len(answer["faces"]) for answer in served] == [2, 2]
-    assert refused["problem"].startswith("All 2 places are taken: keep this page open")
+    assert refused["problem"].startswith("All places at the camera are taken (2): keep this page open")
     visitors.leave(SimpleNamespace(session_hash="bob"))
     assert len(visitors) == 1
     assert len(send(1, "eve")[0]["faces"]) == 2
