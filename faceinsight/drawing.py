@@ -106,7 +106,7 @@ def draw(
     if options.blur:
         for face in faces:
             _blur(canvas, face)
-    text_px = text_height(canvas)
+    text_px = text_height(canvas.shape)
     line_px = max(round(text_px / 8), 1)
     if options.boxes:
         for face, number in zip(faces, numbers, strict=True):
@@ -114,17 +114,22 @@ def draw(
             cv2.rectangle(canvas, (x1, y1), (x2, y2), color_of(number), line_px)
     # The surest face last, so that its label lies on top.
     for face, number in reversed(list(zip(faces, numbers, strict=True))):
-        lines = caption(face, number, options.labels)
-        if face.width < text_px * _NARROW_IN_TEXT_HEIGHTS:
-            lines = (f"#{number}",) if "Number" in options.labels and number else ()
+        lines = label_lines(face, number, options.labels, text_px)
         if lines:
             _paste_label(canvas, face, _label_patch(lines, text_px, color_of(number)), line_px)
     return canvas
 
 
-def text_height(image: UInt8Array) -> int:
-    """Returns the height of label text in pixels that suits an image's size."""
-    return int(np.clip(min(image.shape[:2]) / 28, 11, 48))
+def text_height(shape: Sequence[int]) -> int:
+    """Returns the height of label text in pixels that suits an image of a shape (H, W, ...)."""
+    return int(np.clip(min(shape[:2]) / 28, 11, 48))
+
+
+def label_lines(face: Face, number: int, labels: Sequence[str], text_px: int) -> tuple[str, ...]:
+    """Returns the lines to write above a face: its `caption`, or the number alone where that would hide it."""
+    if face.width < text_px * _NARROW_IN_TEXT_HEIGHTS:
+        return (f"#{number}",) if "Number" in labels and number else ()
+    return caption(face, number, labels)
 
 
 @lru_cache(maxsize=512)

@@ -126,6 +126,7 @@ class FaceStream:
         det_threshold: float = DET_THRESHOLD,
         min_face: float = 0,
         budget_ms: float | None = 40.0,
+        cuts: bool = True,
     ) -> None:
         """Begins a stream.
 
@@ -136,11 +137,14 @@ class FaceStream:
             min_face: Faces whose longest side is shorter, in pixels, are left out.
             budget_ms: Milliseconds that a frame should take at most; None to search every frame as a
                 whole and ask for all answers in each, as suits a recording.
+            cuts: Whether the scene may change from one frame to the next, as in a clip; a camera that drops
+                frames only looks so.
         """
         self.analyzer = analyzer
         self.smoothing = smoothing
         self.min_face = min_face
         self.budget_ms = budget_ms
+        self.cuts = cuts
         self.tracker = Tracker(det_threshold)
         # Moving averages in ms: of a search of the frame, of a region, and of a stage for one face.
         self._cost: dict[str, float] = {}
@@ -205,7 +209,7 @@ class FaceStream:
         if passed > PAUSE_S:
             for person in self._people.values():
                 person.fusion.settle()
-        if self._cuts.is_cut(image):
+        if self.cuts and self._cuts.is_cut(image):
             self.tracker.cut()
             self._searched_s = -float("inf")
 

@@ -42,6 +42,15 @@ class UploadedImage(gr.Image, metaclass=_PlainMeta):
         return str(payload.path)
 
 
+class Camera(gr.Image, metaclass=_PlainMeta):
+    """A streaming webcam whose frames the server leaves alone: only the stream's start and end count."""
+
+    is_template = True
+
+    def preprocess(self, payload: ImageData | None) -> None:
+        """Returns None, undecoded."""
+
+
 class LiveImage(gr.Image, metaclass=_PlainMeta):
     """An image output that goes to the page as a JPEG in a data URL.
 

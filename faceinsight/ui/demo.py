@@ -8,6 +8,7 @@ from faceinsight.ui.about_tab import build_about_tab
 from faceinsight.ui.api import build_api
 from faceinsight.ui.engine import Engine
 from faceinsight.ui.image_tab import build_image_tab
+from faceinsight.ui.live import Visitors
 from faceinsight.ui.parts import side_panel
 from faceinsight.ui.texts import FOOTER, TITLE
 from faceinsight.ui.video_tab import build_video_tab
@@ -27,8 +28,9 @@ def build_demo(engine: Engine | None = None) -> gr.Blocks:
         The page, to be launched with `launch_options`.
     """
     engine = engine or Engine()
+    visitors = Visitors(engine)
     tabs = {
-        "Webcam": build_webcam_tab,
+        "Webcam": lambda _, *parts: build_webcam_tab(visitors, *parts),
         "Image": build_image_tab,
         "Video": build_video_tab,
         "Models & about": build_about_tab,
@@ -50,5 +52,6 @@ def build_demo(engine: Engine | None = None) -> gr.Blocks:
         gr.Markdown(FOOTER, elem_id="footer")
         build_api(engine)
         # A visitor who comes later sees what has been fetched since.
+        demo.unload(visitors.leave)
         demo.load(engine.status, None, status, api_visibility="private", show_progress="hidden")
     return demo

@@ -22,13 +22,15 @@ log = logging.getLogger(__name__)
 class Engine:
     """Gives every tab its analyzer, and says how it is doing."""
 
-    def __init__(self, pack: str | Path = AUTO, models: str | Path | None = None) -> None:
+    def __init__(self, pack: str | Path = AUTO, models: str | Path | None = None, live_visitors: int = 8) -> None:
         """Chooses the default pack; nothing is loaded yet.
 
         Args:
             pack: The pack that visitors find chosen: a name, a folder, or "auto".
             models: A folder to look for model files in before all others.
+            live_visitors: How many may use the webcam at once.
         """
+        self.live_visitors = live_visitors
         self._pack = str(pack)
         self._models = models
         self._analyzers: dict[str, FaceAnalyzer] = {}

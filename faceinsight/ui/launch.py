@@ -127,7 +127,7 @@ def start(demo: gr.Blocks, options: LaunchOptions) -> None:
         options: How to serve it.
     """
     # In the head, as Gradio would rewrite the selectors of its `css`.
-    style, script = (asset(n).read_text(encoding="utf-8") for n in ("style.css", "camera.js"))
+    style, camera, webcam = (asset(n).read_text(encoding="utf-8") for n in ("style.css", "camera.js", "webcam.js"))
     # Gradio says at length that there is no share link; we say so in a sentence.
     hush = contextlib.redirect_stdout(io.StringIO()) if options.share else contextlib.nullcontext()
     with hush, warnings.catch_warnings():
@@ -139,7 +139,7 @@ def start(demo: gr.Blocks, options: LaunchOptions) -> None:
             auth=options.auth,
             max_file_size=MAX_UPLOAD,
             theme=build_theme(),
-            head=f"<style>{style}</style><script>{script}</script>",
+            head=f"<style>{style}</style><script>{camera}{webcam}</script>",
             footer_links=["api", "settings"],
             run_history=False,
             enable_monitoring=False,

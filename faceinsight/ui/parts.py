@@ -15,19 +15,20 @@ from faceinsight.ui.engine import Engine
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a visitor chose in the side panel, in the order of its components."""
+    """What a visitor chose in the side panel, in the order of its components; smoothing from 0 to 1."""
 
     pack: str
     det_threshold: float
     min_face: float
     labels: tuple[str, ...]
     blur: bool
+    smoothing: float
 
     @classmethod
     def of(cls, values: tuple[Any, ...]) -> Settings:
         """Makes settings of the values of the side panel's components."""
-        pack, det_threshold, min_face, labels, blur = values
-        return cls(pack, float(det_threshold), float(min_face), tuple(labels), bool(blur))
+        pack, det_threshold, min_face, labels, blur, smoothing = values
+        return cls(pack, float(det_threshold), float(min_face), tuple(labels), bool(blur), float(smoothing) / 100)
 
     @property
     def draw(self) -> DrawOptions:
@@ -54,7 +55,9 @@ def threshold_slider() -> gr.Slider:
 
 def min_face_slider() -> gr.Slider:
     """Returns the control of the smallest face."""
-    return gr.Slider(0, 400, 0, step=4, label="Smallest face", info="Longest side in pixels; 0 for all.")
+    return gr.Slider(
+        0, 400, 0, step=4, label="Smallest face", info="Longest side in pixels; 0 for all (webcam: a sixteenth)."
+    )
 
 
 def side_panel(engine: Engine) -> list[gr.components.Component]:
@@ -65,6 +68,7 @@ def side_panel(engine: Engine) -> list[gr.components.Component]:
         min_face_slider(),
         gr.CheckboxGroup(list(LABELS), value=list(LABELS), label="Labels"),
         gr.Checkbox(False, label="Blur faces", elem_id="blur"),
+        gr.Slider(0, 100, 50, step=5, label="Smoothing", info="Webcam, in percent: higher is steadier and slower."),
     ]
 
 

@@ -8,8 +8,8 @@ NO_FACE = (
     "small are missed: lower the detection threshold, or try a closer picture."
 )
 WEBCAM_HINT = (
-    "Press *Click to Access Webcam*, allow the camera, then press *Record*. A camera needs a page "
-    "on https or localhost. Frames are analysed and forgotten; nothing is stored."
+    "Press <em>Click to Access Webcam</em>, allow the camera, then press <em>Record</em>. A camera needs a "
+    "page on https or localhost. Frames are analysed and forgotten; nothing is stored unless you record."
 )
 VIDEO_HINT = "Upload an MP4, MOV, WebM or MKV clip, choose what to analyse, and press *Analyse*."
 

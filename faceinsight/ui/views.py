@@ -27,9 +27,10 @@ def _class_cell(answer: Classification | None) -> str:
     return _UNKNOWN if answer is None else f"{answer.label} {percent(answer.confidence)}"
 
 
-def _cells(face: Face, number: int) -> list[Any]:
+def cells(face: Face, number: int) -> list[Any]:
+    """Returns a face's row of a table, in the order of `HEADERS`."""
     return [
-        number,
+        number or _UNKNOWN,
         _UNKNOWN if face.age is None else round(face.age),
         _UNKNOWN if face.age_range is None else f"{face.age_range[0]:.0f}–{face.age_range[1]:.0f}",
         _class_cell(face.gender),
@@ -41,7 +42,7 @@ def _cells(face: Face, number: int) -> list[Any]:
 
 def table(analysis: FrameAnalysis) -> Cells:
     """Returns the table of an image, one row a face, in the order of `HEADERS`."""
-    return [_cells(face, number) for number, face in enumerate(analysis.faces, start=1)]
+    return [cells(face, number) for number, face in enumerate(analysis.faces, start=1)]
 
 
 def clip_table(frames: tuple[tuple[float, FrameAnalysis], ...]) -> Cells:

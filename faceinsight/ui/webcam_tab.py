@@ -1,132 +1,96 @@
-"""The Webcam tab: camera frames in, labelled frames out."""
+"""The Webcam tab: the visitor's own live picture, with the labels drawn over it in the browser."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
-import numpy as np
-import numpy.typing as npt
 
-from faceinsight.drawing import draw
-from faceinsight.errors import FaceInsightError
 from faceinsight.ui import views
-from faceinsight.ui.components import LiveImage
-from faceinsight.ui.engine import Engine, friendly
-from faceinsight.ui.parts import Settings, results_table
+from faceinsight.ui.components import Camera
+from faceinsight.ui.live import Answer, Visitors
 from faceinsight.ui.texts import WEBCAM_HINT
 
-# How often the page sends a frame at most; the server drops what it cannot keep up with.
-STREAM_EVERY_S = 0.05
-# The table and the bars are for reading: redrawing them with every frame would only cost time.
-READABLE_EVERY_S = 0.4
-MAX_VISITORS = 8
-_SMOOTH = 0.9
+# Seconds between two updates of the page's status line.
+STATUS_EVERY_S = 2.0
+
+PANEL = f"""
+<p id="webcam-notice" role="status">{WEBCAM_HINT}</p>
+<p id="webcam-figures" hidden><b id="webcam-fps"></b> frames/s ·
+<b id="webcam-updates"></b> analysed · <b id="webcam-latency"></b> ms behind</p>
+<div class="live-tools">
+<label><input type="checkbox" id="webcam-record"> Record to CSV <span id="webcam-rows"></span></label>
+<button id="webcam-snapshot" disabled>Snapshot</button>
+</div>
+<h4 id="webcam-who">Emotion</h4>
+<div id="webcam-bars"></div>
+<canvas id="webcam-timeline" role="img" aria-label="Emotions of the last 30 seconds"></canvas>
+<p class="live-axis"><span>30 s ago</span><span>now</span></p>
+"""
+TABLE = "".join(f"<th>{heading}</th>" for heading in views.HEADERS)
+TABLE = f'<div class="live-table"><table id="webcam-table"><thead><tr>{TABLE}</tr></thead><tbody></tbody></table></div>'
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast a visitor's stream runs.
-
-    Attributes:
-        frame_at: Monotonic seconds of the last frame; None before the first.
-        readable_at: Monotonic seconds of the last update of table and bars.
-        interval: Smoothed seconds between two frames; None before the second.
-    """
-
-    frame_at: float | None = None
-    readable_at: float = 0.0
-    interval: float | None = None
-
-    def tick(self, now: float) -> Pace:
-        """Returns the pace after a frame at `now`; a pause of over a second starts it anew."""
-        if self.frame_at is None or now - self.frame_at > 1:
-            return replace(self, frame_at=now, interval=None)
-        step = now - self.frame_at
-        smooth = step if self.interval is None else _SMOOTH * self.interval + (1 - _SMOOTH) * step
-        return replace(self, frame_at=now, interval=smooth)
-
-    @property
-    def fps(self) -> float:
-        """Frames a second; 0 where it is not known yet."""
-        return 1 / self.interval if self.interval else 0.0
-
-
-def build_webcam_tab(engine: Engine, settings: list[gr.components.Component], status: gr.Markdown) -> None:
+def build_webcam_tab(visitors: Visitors, settings: list[gr.components.Component], status: gr.Markdown) -> None:
     """Builds the tab inside the current Blocks context.
 
     Args:
-        engine: The app's models.
+        visitors: The streams of all visitors.
         settings: The side panel's components, in the order of `Settings`.
         status: The page's status line.
     """
-    pace_state = gr.State(Pace())
+
+    async def live_frame(data: Any, request: gr.Request) -> Answer:
+        return await visitors.frame(await session_of(request), data)
+
+    async def live_record(on: Any, request: gr.Request) -> Answer:
+        return await visitors.record(await session_of(request), on is True)
+
     with gr.Row(equal_height=False):
-        with gr.Column(scale=1, min_width=280):
-            camera = gr.Image(
+        with gr.Column(scale=3, min_width=280):
+            camera = Camera(
                 label="Camera",
                 sources=["webcam"],
                 streaming=True,
-                type="numpy",
-                height=360,
+                height=480,
                 webcam_options=gr.WebcamOptions(mirror=True, constraints={"video": {"width": 640, "height": 480}}),
                 elem_id="webcam-input",
             )
-        with gr.Column(scale=1, min_width=280):
-            labelled = LiveImage(
-                interactive=False,
-                label="You, labelled",
-                height=360,
-                buttons=[],
-                elem_id="webcam-output",
+        with gr.Column(scale=2, min_width=260):
+            # Frames go up and answers come down in calls of its own: Gradio's stream would send every
+            # frame through its queue, and is told of the camera's start and end only.
+            gr.HTML(
+                PANEL,
+                js_on_load="faceInsightLive(element, server)",
+                server_functions=[live_frame, live_record],
+                apply_default_css=False,
+                padding=False,
+                elem_id="webcam-panel",
             )
-    notice = gr.Markdown(WEBCAM_HINT, elem_id="webcam-notice", elem_classes="notice")
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=3, min_width=280):
-            table = results_table(views.HEADERS, views.WIDTHS, "One row a face", 260, "webcam-table")
-        with gr.Column(scale=1, min_width=240):
-            bars = gr.Label(label="Emotion (largest face)", show_heading=False, elem_id="webcam-bars")
+    gr.HTML(TABLE, apply_default_css=False, padding=False)
 
-    def on_frame(frame: npt.NDArray[np.uint8] | None, pace: Pace, *values: Any) -> dict[Any, Any]:
-        if frame is None:  # sent while the camera starts or stops
-            return {notice: gr.skip()}
-        now = time.monotonic()
-        pace = pace.tick(now)
-        chosen = Settings.of(values)
-        try:
-            analysis = engine.analyzer(chosen.pack).analyze(frame, **chosen.detect)
-        except FaceInsightError as error:
-            return {labelled: frame, notice: f"⚠️ {error}", pace_state: pace}
-        shown: dict[Any, Any] = {labelled: draw(frame, analysis.faces, chosen.draw)}
-        if now - pace.readable_at >= READABLE_EVERY_S:
-            pace = replace(pace, readable_at=now)
-            largest = None if analysis.largest is None else analysis.faces[analysis.largest]
-            count = views.count_faces(len(analysis.faces))
-            pace_text = f" · {pace.fps:.0f} frames/s" if pace.interval else ""
-            shown |= {
-                table: views.table(analysis),
-                bars: views.bars(largest),
-                notice: f"{count}{pace_text}",
-                status: engine.status(chosen.pack, analysis),
-            }
-        return shown | {pace_state: pace}
+    def on_stream(_: None, request: gr.Request) -> str:
+        return visitors.status(request)
 
     camera.stream(
-        friendly(on_frame),
-        [camera, pace_state, *settings],
-        [labelled, table, bars, notice, status, pace_state],
-        stream_every=STREAM_EVERY_S,
-        concurrency_limit=MAX_VISITORS,
-        concurrency_id="webcam",
+        on_stream,
+        camera,
+        status,
+        stream_every=STATUS_EVERY_S,
+        concurrency_limit=None,
         show_progress="hidden",
         api_visibility="private",
     )
-    camera.clear(
-        lambda: (None, [], None, WEBCAM_HINT),
+    # Without triggers: at every change, and when the page is opened.
+    gr.on(
         None,
-        [labelled, table, bars, notice],
+        None,
+        settings,
+        js="(...values) => { window.faceInsightSettings = values; return []; }",
         api_visibility="private",
-        queue=False,
     )
+
+
+async def session_of(request: gr.Request) -> str:
+    """Returns whose call of a server function this is; Gradio hands over the request as it came."""
+    return str((await request.json())["session_hash"])

@@ -103,27 +103,42 @@ class Visit:
         """Stops the stream."""
         self.page.locator("#webcam-input").get_by_text("Stop").click()
 
-    def frame_source(self) -> str:
-        """Returns the labelled frame that the page shows, as a data URL; empty before the first."""
-        shown = self.page.locator("#webcam-output img")
-        return (shown.first.get_attribute("src") or "") if shown.count() else ""
-
-    def distinct_frames(self, seconds: float) -> int:
-        """Counts how many different labelled frames the page shows in a while."""
+    def updates(self, seconds: float) -> int:
+        """Counts how often the page paints labels of another frame in a while."""
         count = self.page.evaluate(
             """async (seconds) => {
-                const seen = new Set();
-                const end = performance.now() + seconds * 1000;
-                while (performance.now() < end) {
-                    const img = document.querySelector('#webcam-output img');
-                    if (img) seen.add(img.src);
-                    await new Promise(done => setTimeout(done, 10));
-                }
-                return seen.size;
+                let count = 0;
+                const add = () => (count += 1);
+                document.addEventListener('labels', add, true);
+                await new Promise(done => setTimeout(done, seconds * 1000));
+                document.removeEventListener('labels', add, true);
+                return count;
             }""",
             seconds,
         )
         return int(count)
+
+    def painted(self) -> list[int]:
+        """Returns where the first person's colour is drawn over the live picture.
+
+        Returns:
+            [pixels, left, right], counted in pixels of a picture 640 wide; zeros where there is none.
+        """
+        script = """
+            const canvas = document.getElementById('webcam-overlay');
+            const small = Object.assign(document.createElement('canvas'), {width: 640, height: 480});
+            const pen = small.getContext('2d', {willReadFrequently: true});
+            pen.drawImage(canvas, 0, 0, 640, 480);
+            const data = pen.getImageData(0, 0, 640, 480).data;
+            let [count, left, right] = [0, 640, 0];
+            for (let n = 0; n < data.length; n += 4) {
+                if (data[n + 3] < 200 || data[n] > 110 || data[n + 1] < 160 || data[n + 2] < 210) continue;
+                const x = (n / 4) % 640;
+                [count, left, right] = [count + 1, Math.min(left, x), Math.max(right, x)];
+            }
+            return count ? [count, left, right] : [0, 0, 0];
+        """
+        return list(self.page.evaluate(f"() => {{ {script} }}"))
 
     def overflow(self) -> int:
         """Returns by how many pixels the page is wider than the screen."""

@@ -55,7 +55,7 @@ def main() -> None:
             visit.tab("Webcam")
             visit.start_camera()
             notice = visit.page.locator("#webcam-notice")
-            expect(notice).to_contain_text("1 face ", timeout=20_000)
+            expect(notice).to_have_text("1 face", timeout=20_000)
             visit.page.wait_for_timeout(4000)
             visit.screenshot(OUT / "webcam.png")
             visit.stop_camera()

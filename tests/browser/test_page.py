@@ -106,35 +106,6 @@ def test_examples_are_one_click_away(visit):
     expect(visit.page.locator("#image-output img")).to_be_visible()
 
 
-def test_the_webcam_shows_labelled_frames(visit, app):
-    before = {path for path in app.temporary.rglob("*") if path.is_file()}
-    visit.tab("Webcam")
-    visit.start_camera()
-    expect(visit.page.locator("#webcam-notice")).to_contain_text("2 faces", timeout=20_000)
-    assert visit.distinct_frames(4) >= 8
-    assert visit.frame_source().startswith("data:image/jpeg;base64,")
-    expect(visit.page.locator("#webcam-notice")).to_contain_text("frames/s")
-    assert {row[3].split()[0] for row in visit.cells("#webcam-table")} == {"female", "male"}
-    bars = visit.page.locator("#webcam-bars").inner_text()
-    assert sum(name in bars for name in EMOTIONS_8) == 8
-    assert visit.errors == []
-    # Not a single frame was written to disk.
-    assert {path for path in app.temporary.rglob("*") if path.is_file()} <= before
-    visit.stop_camera()
-
-
-def test_several_visitors_stream_at_once(browser, app):
-    visits = [Visit(browser, app.url, DESKTOP) for _ in range(3)]
-    for visit in visits:
-        visit.tab("Webcam")
-        visit.start_camera()
-    for visit in visits:
-        expect(visit.page.locator("#webcam-notice")).to_contain_text("2 faces", timeout=30_000)
-        assert visit.distinct_frames(3) >= 3
-    for visit in visits:
-        visit.close()
-
-
 def test_without_a_camera_the_page_says_what_to_do(playwright, executable, app, photo):
     with chromium(playwright, executable) as browser:
         visit = Visit(browser, app.url, DESKTOP)

@@ -44,7 +44,7 @@ def test_every_tab(real_browser, real_app, shared, look, size, dark):
     visit.tab("Webcam")
     visit.start_camera()
     expect(visit.page.locator("#webcam-notice")).to_contain_text("5 faces", timeout=20_000)
-    assert visit.distinct_frames(4) >= 4
+    assert visit.updates(4) >= 4
     visit.screenshot(PICTURES / f"{look}-webcam.png")
     visit.stop_camera()
 
