@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from faceinsight.inference.crops import box_pixels
-from faceinsight.results import Face
+from faceinsight.results import Face, face_numbers
 
 UInt8Array = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
@@ -94,15 +94,14 @@ def draw(
         image: (H, W, 3) uint8 RGB; it is left as it is.
         faces: Faces found in it.
         options: What to draw.
-        numbers: Number of each face, for its label and colour, 0 for none; where None, the `track_id` of
-            a stream's faces, and 1, 2, 3, ... without any.
+        numbers: Number of each face, for its label and colour, 0 for none; None for those of `face_numbers`.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
     canvas = np.ascontiguousarray(image).copy()
     if numbers is None:
-        numbers = [n if face.raw is None else face.track_id or 0 for n, face in enumerate(faces, start=1)]
+        numbers = face_numbers(faces)
     if options.blur:
         for face in faces:
             _blur(canvas, face)

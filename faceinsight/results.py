@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 BBox = tuple[float, float, float, float]
@@ -81,6 +82,11 @@ class Face:
     def height(self) -> float:
         """Height of the box in pixels."""
         return self.bbox[3] - self.bbox[1]
+
+
+def face_numbers(faces: Sequence[Face]) -> list[int]:
+    """Returns the number by which each face is shown: 1, 2, 3, ...; in a stream its `track_id`, 0 for none yet."""
+    return [n if face.raw is None else face.track_id or 0 for n, face in enumerate(faces, start=1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from faceinsight.analyzer import FaceAnalyzer
 from faceinsight.drawing import DrawOptions, color_of, label_lines, percent, text_height
 from faceinsight.errors import FaceInsightError, MediaError
 from faceinsight.export import rows_of, to_csv
-from faceinsight.results import FrameAnalysis
+from faceinsight.results import FrameAnalysis, face_numbers
 from faceinsight.stream import FaceStream
 from faceinsight.ui import views
 from faceinsight.ui.engine import Engine, as_page_error
@@ -220,6 +220,6 @@ def overlay(analysis: FrameAnalysis, options: DrawOptions) -> Answer:
                 "cells": views.cells(face, number),
                 "emotion": face.emotion and [(k, round(p, 3), percent(p)) for k, p in face.emotion.as_dict().items()],
             }
-            for face, number in ((face, face.track_id or 0) for face in analysis.faces)
+            for face, number in zip(analysis.faces, face_numbers(analysis.faces), strict=True)
         ],
     }

@@ -68,7 +68,9 @@ def side_panel(engine: Engine) -> list[gr.components.Component]:
         min_face_slider(),
         gr.CheckboxGroup(list(LABELS), value=list(LABELS), label="Labels"),
         gr.Checkbox(False, label="Blur faces", elem_id="blur"),
-        gr.Slider(0, 100, 50, step=5, label="Smoothing", info="Webcam, in percent: higher is steadier and slower."),
+        gr.Slider(
+            0, 100, 50, step=5, label="Smoothing", info="Webcam and video, in percent: higher is steadier, slower."
+        ),
     ]
 
 

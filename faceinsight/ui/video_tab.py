@@ -138,6 +138,7 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
             end=end_s or None,
             rate=per_second or None,
             draw=chosen.draw,
+            smoothing=chosen.smoothing,
             **chosen.detect,
         )
         try:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceinsight.drawing import caption, face_thumbnail, percent
-from faceinsight.results import Classification, Face, FrameAnalysis
+from faceinsight.results import Classification, Face, FrameAnalysis, face_numbers
 from faceinsight.ui.texts import NO_FACE
 
 HEADERS = ["#", "Age", "Range", "Gender", "Emotion", "Score", "Box"]
@@ -42,7 +42,7 @@ def cells(face: Face, number: int) -> list[Any]:
 
 def table(analysis: FrameAnalysis) -> Cells:
     """Returns the table of an image, one row a face, in the order of `HEADERS`."""
-    return [cells(face, number) for number, face in enumerate(analysis.faces, start=1)]
+    return list(map(cells, analysis.faces, face_numbers(analysis.faces)))
 
 
 def clip_table(frames: tuple[tuple[float, FrameAnalysis], ...]) -> Cells:

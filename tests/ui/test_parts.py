@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 
 import gradio as gr
 import numpy as np
@@ -101,6 +102,9 @@ def test_tables_and_bars(toy_analyzer, two_faces):
     assert bars(None) is None
     long = tuple((n / 10, analysis) for n in range(400))
     assert len(clip_table(long)) == MAX_TABLE_ROWS
+    old, new = (replace(face, raw=face) for face in analysis.faces)
+    followed = replace(analysis, faces=(replace(old, track_id=7), new))
+    assert [row[1] for row in clip_table(((0.0, followed),))] == [7, "–"]
 
 
 def test_progress_in_words():
