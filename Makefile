@@ -6,7 +6,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: app test lint types pytest browser lock screenshots clean
+.PHONY: app test lint types pytest browser lock screenshots benchmark clean
 
 app: .venv/app.stamp
 	$(BIN)/python app.py $(ARGS)
@@ -30,6 +30,12 @@ browser: .venv/dev.stamp
 
 screenshots: .venv/dev.stamp
 	$(BIN)/python -m tests.browser.screenshots $(ARGS)
+
+# Some twelve minutes, on a machine that does nothing else. PIPELINE takes options of benchmarks/pipeline.py.
+PIPELINE ?=
+benchmark: .venv/dev.stamp browser
+	$(BIN)/python -m benchmarks.pipeline --out benchmarks/results/pipeline.md $(PIPELINE)
+	$(BIN)/python benchmarks/webcam.py --out benchmarks/results/webcam.json
 
 # After a change of dependencies: the lock, and what pip and hosted Spaces read.
 lock: $(UV)

@@ -285,7 +285,7 @@ def main() -> None:
     parser.add_argument("--attributes", type=Path, help="an attribute file for packs that are not here")
     parser.add_argument("--faces", type=int, nargs="+", choices=list(GRIDS), default=list(GRIDS))
     parser.add_argument("--frames", type=int, default=90, help="frames a row, after half a second of warming up")
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--out", type=Path, help="write the table to this file, and a JSON file beside it")
     args = parser.parse_args()
     rows: list[Row] = []
     said = set()
@@ -303,8 +303,11 @@ def main() -> None:
                         print(rows[-1], flush=True)
     text = "\n\n".join([machine(), *sorted(said), table(rows)])
     print(f"\n{text}")
-    if args.json:
-        args.json.write_text(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=1))
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(f"{text}\n")
+        content = {"machine": machine(), "rows": [asdict(row) for row in rows]}
+        args.out.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":
