@@ -43,8 +43,8 @@ def build_webcam_tab(visitors: Visitors, settings: list[gr.components.Component]
     async def live_frame(data: Any, request: gr.Request) -> Answer:
         return await visitors.frame(await session_of(request), data)
 
-    async def live_record(on: Any, request: gr.Request) -> Answer:
-        return await visitors.record(await session_of(request), on is True)
+    async def live_record(number: Any, request: gr.Request) -> Answer:
+        return await visitors.recorded(await session_of(request), number)
 
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=280):
@@ -57,8 +57,8 @@ def build_webcam_tab(visitors: Visitors, settings: list[gr.components.Component]
                 elem_id="webcam-input",
             )
         with gr.Column(scale=2, min_width=260):
-            # Frames go up and answers come down in calls of its own: Gradio's stream would send every
-            # frame through its queue, and is told of the camera's start and end only.
+            # Frames go up and answers come down in calls of its own: Gradio's stream would send every frame
+            # through its queue. It sends one in two seconds, which nobody looks at, for the status line.
             gr.HTML(
                 PANEL,
                 js_on_load="faceInsightLive(element, server)",
@@ -69,8 +69,8 @@ def build_webcam_tab(visitors: Visitors, settings: list[gr.components.Component]
             )
     gr.HTML(TABLE, apply_default_css=False, padding=False)
 
-    def on_stream(_: None, request: gr.Request) -> str:
-        return visitors.status(request)
+    async def on_stream(_: None, request: gr.Request) -> str:
+        return await visitors.status(request)
 
     camera.stream(
         on_stream,
