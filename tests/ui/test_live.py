@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceinsight import FaceAnalyzer
+from faceinsight import FaceAnalyzer, FaceStream
 from faceinsight.drawing import LABELS
 from faceinsight.ui import Engine, live
 from faceinsight.ui.live import Visitors
@@ -114,6 +114,8 @@ def test_with_blur_nobody_walks_in_unseen(send, engine, monkeypatch):
         return detect(image, **options)
 
     monkeypatch.setattr(analyzer, "detect", noted)
+    # Else it depends on the machine's speed whether a region is searched at all.
+    monkeypatch.setattr(FaceStream, "_is_cheap", lambda *_: True)
     send(30)
     assert any(regions)
     regions.clear()
