@@ -37,6 +37,7 @@ import onnxruntime
 from benchmarks.efficientnet import write_efficientnet_b0
 from faceinsight import FaceAnalyzer, FaceStream, FrameAnalysis, draw, load_image
 from faceinsight.packs import resolve
+from faceinsight.ui.live import BUDGET_MS, SMALLEST_SHARE
 
 Frame = npt.NDArray[np.uint8]
 Step = Callable[[Frame, float], object]
@@ -116,8 +117,8 @@ class ModelTime:
         onnxruntime.InferenceSession.run = timed
 
 
-def naive(pack: Path | str) -> Step:
-    """Returns the loop that people write today: one face at a time."""
+def naive(pack: Path | str, folder: Path) -> Step:
+    """Returns the loop that people write today: one face at a time; it needs a folder for the packages' files."""
     from insightface.app import FaceAnalysis
     from insightface.model_zoo import get_model
 
@@ -144,14 +145,14 @@ def naive(pack: Path | str) -> Step:
         return by_hand
     from hsemotion_onnx.facial_emotions import HSEmotionRecognizer
 
-    folder = Path(tempfile.mkdtemp())
+    (folder / "naive").mkdir(exist_ok=True)
     for stage in ("detector", "attributes"):
-        shutil.copy(found.paths[stage], folder / found.paths[stage].name)
+        shutil.copy(found.paths[stage], folder / "naive" / found.paths[stage].name)
     home = folder / "home"
-    (home / ".hsemotion").mkdir(parents=True)
+    (home / ".hsemotion").mkdir(parents=True, exist_ok=True)
     shutil.copy(found.paths["emotion"], home / ".hsemotion" / "enet_b0_8_best_vgaf.onnx")
     os.environ["HOME"] = str(home)
-    app = FaceAnalysis(name=str(folder), providers=["CPUExecutionProvider"])
+    app = FaceAnalysis(name=str(folder / "naive"), providers=["CPUExecutionProvider"])
     app.prepare(ctx_id=-1)
     emotions = HSEmotionRecognizer("enet_b0_8_best_vgaf")
 
@@ -181,7 +182,7 @@ def analyze(pack: Path | str) -> Step:
 
 def track(pack: Path | str, size: tuple[int, int]) -> Step:
     """Returns the pipeline with tracking, set as the Webcam tab sets it."""
-    stream = FaceStream(FaceAnalyzer(pack), min_face=max(size) / 16)
+    stream = FaceStream(FaceAnalyzer(pack), min_face=max(size) * SMALLEST_SHARE, budget_ms=BUDGET_MS, cuts=False)
     return lambda frame, time_s: _drawn(frame, stream.process(frame, time_s))
 
 
@@ -190,11 +191,13 @@ def _drawn(frame: Frame, analysis: FrameAnalysis) -> int:
     return len(analysis.faces)
 
 
-def measure(pack: Path | str, name: str, faces: int, size: tuple[int, int], way: str, count: int) -> list[Row]:
+def measure(
+    pack: Path | str, name: str, faces: int, size: tuple[int, int], way: str, count: int, folder: Path
+) -> list[Row]:
     """Runs one way in this process; (b) gives (d) too."""
     warnings.simplefilter("ignore")
     models = ModelTime()
-    step = {"a": partial(naive, pack), "b": partial(analyze, pack), "c": partial(track, pack, size)}[way]()
+    step = {"a": partial(naive, pack, folder), "b": partial(analyze, pack), "c": partial(track, pack, size)}[way]()
     warm_up = FPS // 2
     times, seen = [], []
     for index, frame in enumerate(frames(count + warm_up, faces, size)):
@@ -296,7 +299,7 @@ def main() -> None:
                     for way in "abc":
                         # A process of its own: peak memory is a process's.
                         with context.Pool(1) as pool:
-                            rows += pool.apply(measure, (pack, name, faces, size, way, args.frames))
+                            rows += pool.apply(measure, (pack, name, faces, size, way, args.frames, Path(folder)))
                         print(rows[-1], flush=True)
     text = "\n\n".join([machine(), *sorted(said), table(rows)])
     print(f"\n{text}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +55,17 @@ def build_parser() -> argparse.ArgumentParser:
     table.add_argument("--json", action="store_true", help="print JSON")
     table.add_argument("--csv", action="store_true", help="print CSV")
     analyze.add_argument("--out", type=Path, metavar="DIR", help="write annotated files, faces.csv and faces.json")
-    analyze.add_argument("--threshold", type=float, default=0.5, help="detection threshold (default: %(default)s)")
+    analyze.add_argument(
+        "--threshold", type=_between(0.05, 1), default=0.5, help="detection threshold (default: %(default)s)"
+    )
     analyze.add_argument("--min-face", type=float, default=0, metavar="PX", help="leave out smaller faces")
     analyze.add_argument("--rate", type=float, metavar="N", help="analyses a second of a clip (default: all frames)")
     analyze.add_argument(
         "--smoothing",
-        type=_percent,
-        default=0.5,
+        type=_between(0, 100),
+        default=50,
         metavar="PERCENT",
-        help="how steady a clip's answers are over time, 0 for every frame's own (default: 50)",
+        help="how steady a clip's answers are over time, 0 for every frame's own (default: %(default)s)",
     )
     analyze.add_argument("--blur", action="store_true", help="blur faces in annotated files")
     analyze.set_defaults(run=_analyze)
@@ -88,12 +91,19 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _percent(text: str) -> float:
-    """Reads a percentage as a share."""
-    share = float(text) / 100
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
-    return share
+def _between(low: float, high: float) -> Callable[[str], float]:
+    """Returns a reader of numbers from `low` to `high`."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not a number from {low:g} to {high:g}")
+        return value
+
+    return read
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -158,7 +168,7 @@ def _analyze(args: argparse.Namespace) -> int:
         rate=args.rate,
         out=args.out,
         draw=DrawOptions(blur=args.blur),
-        smoothing=args.smoothing,
+        smoothing=args.smoothing / 100,
     )
     result = analyze_files(args.files, args.pack, args.models, options, on_error=_complain, on_progress=_show_progress)
     if args.json:

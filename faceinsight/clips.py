@@ -30,7 +30,8 @@ class ClipOptions:
         end: Seconds from the beginning at which to stop; None for the end.
         rate: Analyses a second; None for every frame. Frames between two analyses keep the labels
             of the earlier one.
-        det_threshold: Faces with a lower detection score, in [0, 1], are left out.
+        det_threshold: New faces with a lower detection score, in [0, 1], are left out; those that are
+            followed go on with less.
         min_face: Faces whose longest side is shorter, in pixels, are left out.
         draw: What to draw into the annotated video.
         smoothing: How steady the answers are over time, from 0 (every frame's own) to 1.

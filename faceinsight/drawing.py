@@ -30,6 +30,8 @@ _INK: Color = (16, 20, 28)
 LABELS = ("Number", "Age", "Gender", "Emotion", "Confidence")
 # Below this width a label would hide its face: the number alone is drawn.
 _NARROW_IN_TEXT_HEIGHTS = 2.0
+# Blurred beyond the box, as a share of the face's longest side.
+_BLUR_MARGIN = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +166,13 @@ def _paste_label(canvas: UInt8Array, face: Face, patch: UInt8Array, line_px: int
 def _blur(canvas: UInt8Array, face: Face) -> None:
     """Makes a face unrecognisable: a mosaic of six cells across, then smoothed.
 
-    A Gaussian blur alone can be partly undone; what a mosaic averages away is gone.
+    A Gaussian blur alone can be partly undone; what a mosaic averages away is gone. A steady box lags
+    behind a face that begins to move: where the frame itself shows it counts too, and a little more.
     """
-    x1, y1, x2, y2 = box_pixels(canvas, face.bbox)
+    boxes = [face.bbox] if face.raw is None else [face.bbox, face.raw.bbox]
+    more = _BLUR_MARGIN * max(face.width, face.height)
+    low, high = np.min(boxes, axis=0) - more, np.max(boxes, axis=0) + more
+    x1, y1, x2, y2 = box_pixels(canvas, (low[0], low[1], high[2], high[3]))
     region = canvas[y1:y2, x1:x2]
     cells = cv2.resize(region, (6, 6), interpolation=cv2.INTER_AREA)
     canvas[y1:y2, x1:x2] = cv2.resize(cells, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR)

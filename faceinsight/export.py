@@ -25,7 +25,7 @@ def face_row(face: Face, number: int) -> Row:
         number: Its number in the image, counted from 1.
 
     Returns:
-        `face`, in a stream `track_id` where there is one, `age`, `age_low`, `age_high` (years),
+        `face`, in a stream `track_id`, `age`, `age_low`, `age_high` (years),
         `gender`, `gender_confidence`, `emotion`, `emotion_confidence`, `det_score`, `x1`, `y1`, `x2`,
         `y2` (pixels), then where the model gives them `p_LABEL` for every emotion, `valence`,
         `arousal`, and for every further head NAME the columns `NAME` and `NAME_confidence`. What is
@@ -34,7 +34,7 @@ def face_row(face: Face, number: int) -> Row:
     low, high = face.age_range or (None, None)
     row: Row = {
         "face": number,
-        **({} if face.track_id is None else {"track_id": face.track_id}),
+        **({} if face.raw is None else {"track_id": face.track_id}),
         "age": _rounded(face.age, 1),
         "age_low": _rounded(low, 1),
         "age_high": _rounded(high, 1),

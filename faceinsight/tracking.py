@@ -55,7 +55,6 @@ class Track:
         face: The latest detection, with `track_id` once the track is confirmed.
         seen_at: Seconds at which that was.
         first_at: Seconds at which the face was first seen.
-        hits: How often the face was found.
         state: TENTATIVE until it was seen for long enough to be no false alarm, then CONFIRMED; LOST
             while a confirmed face is not found.
     """
@@ -63,7 +62,6 @@ class Track:
     face: Face
     seen_at: float
     first_at: float
-    hits: int = 1
     state: TrackState = TrackState.TENTATIVE
     # Centre x, centre y, width, height in pixels, and their change a second.
     _box: FloatArray = field(init=False)
@@ -113,7 +111,6 @@ class Track:
             self._cov = cov - np.outer(gain, cov[0])
         self.face = replace(face, track_id=self.id)
         self.seen_at = time_s
-        self.hits += 1
 
 
 def _measured(face: Face) -> FloatArray:

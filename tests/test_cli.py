@@ -71,7 +71,12 @@ def test_smoothing_of_clips(toy_pack, tmp_path):
     raw, steady = left_sides(0), left_sides(100)
     np.testing.assert_allclose(np.diff(raw), 32, atol=1)
     assert 0.5 < raw[-1] - steady[-1] < 16
-    assert "not between 0 and 100" in run("analyze", clip, "--smoothing", 101, code=2).stderr
+    for option, value, sentence in (
+        ("--smoothing", 101, "101 is not a number from 0 to 100"),
+        ("--smoothing", "much", "much is not a number from 0 to 100"),
+        ("--threshold", 0, "0 is not a number from 0.05 to 1"),
+    ):
+        assert sentence in run("analyze", clip, option, value, code=2).stderr
 
 
 def test_text_says_each_face(photo, toy_pack):

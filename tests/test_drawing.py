@@ -63,8 +63,15 @@ def test_blurred_faces_keep_no_detail(image):
     inside = (slice(82, 178), slice(102, 178))
     assert drawn[inside].std() < image[inside].std() / 5
     outside = np.ones(image.shape[:2], bool)
-    outside[80:180, 100:180] = False
+    outside[70:190, 90:190] = False  # a tenth of the longest side more on each side
     assert (drawn[outside] == image[outside]).all()
+
+
+def test_blur_covers_a_face_that_its_steady_box_lags_behind(image):
+    moved = replace(FACE, raw=replace(FACE, bbox=(140.0, 80.0, 220.0, 180.0)))
+    drawn = draw(image, [moved], DrawOptions(labels=(), boxes=False, blur=True))
+    ahead = (slice(82, 178), slice(185, 218))
+    assert drawn[ahead].std() < image[ahead].std() / 5
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,8 @@ def test_a_stream_adds_the_id():
     (row,) = rows_of(analysis(replace(FULL, track_id=7, raw=BARE)), file="a.mp4")
     assert list(row)[:4] == ["file", "face", "track_id", "age"]
     assert row["track_id"] == 7
+    # Without an id yet the column is there all the same: a table's columns do not depend on its first row.
+    assert rows_of(analysis(replace(FULL, raw=BARE)))[0]["track_id"] is None
 
 
 def test_csv_without_faces_has_a_header():

@@ -118,8 +118,8 @@ class Detector:
         sides = sorted({max(size) for size in self._sizes})
         if smallest > 0:
             enough = max(_LEAST_SIDE, longest * self._finds_from / smallest)
-            # One pass will do where no large one is needed; else the small passes find what fills the picture.
-            sides = sides if enough > sides[-1] * 0.75 else [_ceil(enough)]
+            # What fills a large input is found at the small one.
+            sides = sorted({min(sides[0], _ceil(enough)), min(sides[-1], _ceil(enough))})
         return tuple((_ceil(side * width / longest), _ceil(side * height / longest)) for side in sides)
 
 

@@ -56,7 +56,7 @@ def build_api(engine: Engine) -> None:
             start: Seconds at which to begin.
             end: Seconds at which to stop; 0 for the end of the clip.
             rate: Analyses a second; 0 for every frame.
-            det_threshold: Faces with a lower detection score are left out, 0.1 to 0.95.
+            det_threshold: New faces with a lower detection score are left out, 0.1 to 0.95.
             min_face: Faces whose longest side is shorter, in pixels, are left out.
             pack: The model pack; empty for the app's own.
 
