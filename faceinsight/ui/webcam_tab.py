@@ -14,12 +14,13 @@ from faceinsight.ui.texts import WEBCAM_HINT
 # Seconds between two updates of the page's status line.
 STATUS_EVERY_S = 2.0
 
+# The checkbox is drawn by the browser: of those outside its components, Gradio hides the tick.
 PANEL = f"""
 <p id="webcam-notice" role="status">{WEBCAM_HINT}</p>
 <p id="webcam-figures" hidden><b id="webcam-fps"></b> frames/s ·
 <b id="webcam-updates"></b> analysed · <b id="webcam-latency"></b> ms behind</p>
 <div class="live-tools">
-<label><input type="checkbox" id="webcam-record"> Record to CSV <span id="webcam-rows"></span></label>
+<label><input type="checkbox" id="webcam-record" style="appearance: auto"> Record to CSV <span id="webcam-rows"></span></label>
 <button id="webcam-snapshot" disabled>Snapshot</button>
 </div>
 <h4 id="webcam-who">Emotion</h4>

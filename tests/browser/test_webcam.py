@@ -129,6 +129,8 @@ def test_a_snapshot_has_labels_and_blur_hides_the_face(visit):
 def test_a_recording_is_a_csv_with_ids(visit, app):
     visit.page.get_by_label("Record to CSV").check()
     expect(visit.page.locator("#webcam-rows")).to_have_text(re.compile(r"· [2-9]\d rows"), timeout=20_000)
+    # The tick shows: the browser draws it.
+    assert visit.page.locator("#webcam-record").evaluate("box => getComputedStyle(box).appearance") == "auto"
     with visit.page.expect_download() as caught:
         visit.page.get_by_label("Record to CSV").uncheck()
     assert caught.value.suggested_filename == "webcam-faces.csv"
