@@ -20,7 +20,8 @@ PANEL = f"""
 <p id="webcam-figures" hidden><b id="webcam-fps"></b> frames/s ·
 <b id="webcam-updates"></b> analysed · <b id="webcam-latency"></b> ms behind</p>
 <div class="live-tools">
-<label><input type="checkbox" id="webcam-record" style="appearance: auto"> Record to CSV <span id="webcam-rows"></span></label>
+<label><input type="checkbox" id="webcam-record" style="appearance: auto"> Record to CSV
+<span id="webcam-rows"></span></label>
 <button id="webcam-snapshot" disabled>Snapshot</button>
 </div>
 <h4 id="webcam-who">Emotion</h4>
