@@ -4,6 +4,7 @@ function faceInsightLive(element, server) {
   const QUALITY = 0.8;
   const SLOW_MS = 120; // below it, one frame is analysed while the next is on its way; above, that would only queue
   const RETRY_MS = 2000; // after a problem
+  const PATIENCE_MS = 10000; // with an answer of the server
   const STALE_MS = 2000; // labels that old are not shown
   const AHEAD_MS = 120; // how far boxes run ahead of the last answer at most
   const READ_MS = 250; // between two updates of what is read
@@ -28,6 +29,9 @@ function faceInsightLive(element, server) {
   let video = null;
   let live = false;
   let run = 0; // counts starts: answers of an earlier run are dropped
+  let recordings = 0; // counts them: a new number begins a new one
+  let recording = 0; // the number of the one whose rows the server is to keep
+  let note = ""; // what became of it
   let flying, retryAt, shownAt, answer, people, painted, delays, updates, samples, chosen, readAt;
 
   const settings = () => window.faceInsightSettings;
@@ -73,18 +77,20 @@ function faceInsightLive(element, server) {
       video = found;
       video.after(overlay);
       video.addEventListener("click", choose);
-      nextFrame();
+      nextFrame(video);
     }
     if (live && !running()) end();
   }, 200);
 
-  function nextFrame() {
-    if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(onFrame);
-    else requestAnimationFrame((now) => onFrame(now, {}));
+  function nextFrame(of) {
+    if (of.requestVideoFrameCallback) of.requestVideoFrameCallback((now, frame) => onFrame(of, now, frame));
+    else requestAnimationFrame((now) => onFrame(of, now, {}));
   }
 
-  function onFrame(now, frame) {
-    nextFrame();
+  function onFrame(of, now, frame) {
+    // Another element has a loop of its own.
+    if (of !== video) return;
+    nextFrame(of);
     if (!running() || !settings()) return;
     if (!live) begin();
     shownAt = frame.captureTime ?? now;
@@ -112,13 +118,27 @@ function faceInsightLive(element, server) {
     return still;
   }
 
+  // The server's answer; nothing where none comes.
+  async function ask(call, data) {
+    let timer;
+    const late = new Promise((done) => (timer = setTimeout(done, PATIENCE_MS)));
+    try {
+      return await Promise.race([call(data), late]);
+    } catch {
+      return undefined;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   async function send(takenAt, mediaTime) {
     const frame = grab(MAX_SIDE);
     const picture = frame.toDataURL("image/jpeg", QUALITY).split(",")[1];
     const still = blurred() ? copy(frame) : null;
     const mine = run;
     flying += 1;
-    const result = await server.live_frame({ picture, time: takenAt / 1000, settings: settings() });
+    const data = { picture, time: takenAt / 1000, settings: settings(), record: recording };
+    const result = await ask(server.live_frame, data);
     if (mine !== run) return;
     flying -= 1;
     const now = performance.now();
@@ -280,8 +300,9 @@ function faceInsightLive(element, server) {
     part("updates").textContent = perSecond(updates);
     part("latency").textContent = sorted.length ? Math.round(sorted[sorted.length >> 1]) : "–";
     part("figures").hidden = false;
-    part("rows").textContent =
-      answer.rows === undefined ? "" : answer.full ? `· full at ${answer.rows} rows: untick to download` : `· ${answer.rows} rows`;
+    if (recording && !note && answer.rows !== undefined) {
+      part("rows").textContent = answer.full ? `· full at ${answer.rows} rows: untick to download` : `· ${answer.rows} rows`;
+    }
     const rows = answer.faces.map((face) => {
       const row = document.createElement("tr");
       row.append(...face.cells.map((text) => Object.assign(document.createElement("td"), { textContent: text })));
@@ -339,11 +360,27 @@ function faceInsightLive(element, server) {
     picture.toBlob((content) => download(content, "webcam-faces.jpg"), "image/jpeg", 0.92);
   });
 
-  part("record").addEventListener("change", async (event) => {
-    const result = await server.live_record(event.target.checked);
-    if (event.target.checked) return;
-    part("rows").textContent = "";
-    if (result?.rows) download(new Blob([result.csv], { type: "text/csv" }), "webcam-faces.csv");
-    else part("rows").textContent = "· nothing was recorded";
+  function say(words) {
+    note = words;
+    part("rows").textContent = words;
+  }
+
+  part("record").addEventListener("change", async ({ target }) => {
+    say("");
+    if (target.checked) {
+      // After an answer that was lost, the same one goes on.
+      recording ||= recordings += 1;
+      return;
+    }
+    target.disabled = true;
+    // Until the rows are here, frames go on to ask the server to keep them.
+    const result = await ask(server.live_record, recording);
+    target.disabled = false;
+    target.checked = !result;
+    if (!result) return say("· the server does not answer: untick again");
+    recording = 0;
+    if (!result.rows) return say("· nothing was recorded");
+    say("");
+    download(new Blob([result.csv], { type: "text/csv" }), "webcam-faces.csv");
   });
 }

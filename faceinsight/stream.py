@@ -104,9 +104,9 @@ class FaceStream:
     second. Where that takes longer than the budget, answers are refreshed less often; ids are kept.
 
     A stream belongs to one visitor or clip and is not to be used by two threads at once; the analyzer may
-    be shared. A frame of another size begins the stream anew. Time that stands still or runs backwards
-    counts as no time passed. After a pause of more than two seconds, only faces in their old place keep
-    their ids.
+    be shared. A frame of another size is a cut: everybody in it gets a new id. Time that stands still or
+    runs backwards counts as no time passed. After a pause of more than two seconds, only faces in their old
+    place keep their ids.
 
     Example:
         >>> stream = FaceStream(FaceAnalyzer())
@@ -116,6 +116,7 @@ class FaceStream:
 
     Attributes:
         tracker: The tracker, with its tracks.
+        search_all: Whether to search every frame as a whole, so that nobody who walks in is overlooked.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class FaceStream:
         self.min_face = min_face
         self.budget_ms = budget_ms
         self.cuts = cuts
+        self.search_all = False
         self.tracker = Tracker(det_threshold)
         # Moving averages in ms: of a search of the frame, of a region, and of a stage for one face.
         self._cost: dict[str, float] = {}
@@ -159,6 +161,14 @@ class FaceStream:
         self._given_s: float | None = None
         self._now = 0.0
         self._searched_s = -float("inf")
+
+    def renew(self, analyzer: FaceAnalyzer, smoothing: float) -> None:
+        """Goes on with other models or another smoothing: answers begin anew, ids are kept."""
+        if (analyzer, smoothing) != (self.analyzer, self.smoothing):
+            self.analyzer, self.smoothing = analyzer, smoothing
+            self._people.clear()
+            self._cost.clear()
+            self._searched_s = -float("inf")
 
     def process(self, image: UInt8Array, time_s: float) -> FrameAnalysis:
         """Analyses the next frame.
@@ -201,7 +211,9 @@ class FaceStream:
     def _advance(self, image: UInt8Array, time_s: float) -> None:
         """Sets the stream's own clock, and ends what a new size, a cut or a pause ends."""
         if self._size not in (None, image.shape):
-            self.reset()
+            self.tracker.cut()
+            self._cuts = CutDetector()
+            self._searched_s = -float("inf")
         self._size = image.shape
         passed = 0.0 if self._given_s is None else max(time_s - self._given_s, 0.0)
         self._given_s = time_s
@@ -230,7 +242,7 @@ class FaceStream:
         return self._detect(image, self.min_face, None)
 
     def _search_due(self, missing: bool) -> bool:
-        if self.budget_ms is None:
+        if self.search_all or self.budget_ms is None:
             return True
         every = _MISSING_SEARCH_S if missing else _SEARCH_S
         # A search that breaks the budget by itself comes more seldom.

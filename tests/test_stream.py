@@ -106,7 +106,8 @@ def test_answers_are_asked_for_often_at_first_and_seldom_later(scripted):
     assert 110 <= asked.count("emotion") <= 140
     assert 15 <= asked.count("attributes") <= 40
     assert all(face.age == pytest.approx(30) for result in results for face in result.faces)
-    assert {stage for stage, _ in results[1].timings} < {"detector", "attributes", "emotion"} | {"none"}
+    stages = [[stage for stage, _ in result.timings] for result in results[:2]]
+    assert stages == [["detector", "attributes", "emotion"], ["detector", "attributes"]]
     (face,) = results[-1].faces
     assert face.raw is not None
     assert face.raw.bbox == (70, 170, 130, 230)
@@ -157,11 +158,11 @@ def test_after_a_pause_only_a_face_in_its_place_keeps_its_id(scripted):
     assert ids(after)[-1] == [1, 3]
 
 
-def test_another_size_of_frame_begins_anew(scripted):
+def test_another_size_of_frame_is_a_cut(scripted):
     stream = FaceStream(scripted)
     play(stream, scripted, 1, [(100, 200)])
     scripted.places = [(300, 200), (100, 200)]
-    assert ids([stream.process(BLANK[:400], 1.0)]) == [[1, 2]]
+    assert ids([stream.process(BLANK[:400], 1.0)]) == [[2, 3]]
     stream.reset()
     assert ids([stream.process(BLANK[:400], 1.1)]) == [[1, 2]]
 

@@ -43,7 +43,7 @@ class UploadedImage(gr.Image, metaclass=_PlainMeta):
 
 
 class Camera(gr.Image, metaclass=_PlainMeta):
-    """A streaming webcam whose frames the server leaves alone: only the stream's start and end count."""
+    """A streaming webcam whose pictures the server leaves alone: that one comes is all that counts."""
 
     is_template = True
 

@@ -56,6 +56,9 @@ class Engine:
             ModelFileError: If a model file is not the declared one.
         """
         name = pack or self.default
+        # Who has a loaded pack does not wait while another one is loaded.
+        if (loaded := self._analyzers.get(name)) is not None:
+            return loaded
         with self._lock:
             if name not in self._analyzers:
                 # A visitor may name any pack of the list, but no folder of this machine.

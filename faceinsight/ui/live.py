@@ -6,7 +6,6 @@ import base64
 import io
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +44,32 @@ Answer = dict[str, Any]
 
 
 @dataclass(slots=True)
+class Recording:
+    """The frames with faces that a visitor's page asked to keep."""
+
+    # The page counts its recordings: a new number begins a new one.
+    number: int
+    began_s: float
+    # (seconds on the camera's clock, frame), and the rows of a table that they make.
+    frames: list[tuple[float, FrameAnalysis]] = field(default_factory=list)
+    rows: int = 0
+    full: bool = False
+
+    def add(self, time_s: float, analysis: FrameAnalysis) -> None:
+        """Keeps a frame, until one is too many: after that none, so that there are no gaps."""
+        self.full = self.full or self.rows + len(analysis.faces) > MAX_ROWS
+        if analysis.faces and not self.full:
+            self.frames.append((time_s, analysis))
+            self.rows += len(analysis.faces)
+
+    def csv(self) -> str:
+        """Returns the rows; their time counts from the recording's start."""
+        rows = [row for at, analysis in self.frames for row in rows_of(analysis, time=round(at - self.began_s, 3))]
+        # With the byte-order mark by which Excel knows UTF-8.
+        return "\ufeff" + to_csv(rows, ("time", "face"))
+
+
+@dataclass(slots=True)
 class Visitor:
     """What is kept of a visitor while the page is open; never a picture."""
 
@@ -55,28 +80,32 @@ class Visitor:
     pack: str | None = None
     stream: FaceStream | None = None
     analysis: FrameAnalysis | None = None
-    # What is recorded: (seconds on the camera's clock, frame); None while nothing is.
-    kept: list[tuple[float, FrameAnalysis]] | None = None
-    rows: int = 0
+    recording: Recording | None = None
 
     def stream_of(self, analyzer: FaceAnalyzer, settings: Settings) -> FaceStream:
-        """Returns the visitor's stream; people are counted anew after another pack or smoothing."""
-        old = self.stream
-        if old is None or (old.analyzer, old.smoothing) != (analyzer, settings.smoothing):
+        """Returns the visitor's stream, with the settings of now; people keep their ids through all changes."""
+        if self.stream is None:
             self.stream = FaceStream(analyzer, smoothing=settings.smoothing, budget_ms=BUDGET_MS, cuts=False)
-        assert self.stream is not None
+        self.stream.renew(analyzer, settings.smoothing)
         self.stream.tracker.det_threshold = settings.det_threshold
+        # Between two searches, who walks in would be shown unblurred.
+        self.stream.search_all = settings.blur
         return self.stream
 
-    def keep(self, time_s: float) -> Answer:
-        """Records the last frame where that is asked for; returns how far the recording is."""
-        if self.kept is None or self.analysis is None:
+    def keep(self, number: int, analysis: FrameAnalysis) -> Answer:
+        """Records a frame; returns how far the recording is.
+
+        Args:
+            number: The recording's; at 0, the page records nothing or has what it recorded.
+            analysis: The frame.
+        """
+        if not number:
+            self.recording = None
             return {}
-        full = self.rows + len(self.analysis.faces) > MAX_ROWS
-        if not full:
-            self.kept.append((time_s, self.analysis))
-            self.rows += len(self.analysis.faces)
-        return {"rows": self.rows, "full": full}
+        if self.recording is None or self.recording.number != number:
+            self.recording = Recording(number, self.time_s)
+        self.recording.add(self.time_s, analysis)
+        return {"rows": self.recording.rows, "full": self.recording.full}
 
 
 class Visitors:
@@ -102,53 +131,68 @@ class Visitors:
 
         Args:
             session: Whose it is.
-            data: `picture` (JPEG in Base64), `time` (seconds on the camera's clock) and `settings`
-                (the values of the side panel).
+            data: `picture` (JPEG in Base64), `time` (seconds on the camera's clock), `settings` (the
+                values of the side panel) and `record` (the number of the page's recording; 0 for none).
 
         Returns:
             What `overlay` returns, `ms` that it took, while recording `rows` (their number) and `full`
             (whether no more are kept); or `late` where a newer frame came first; or `problem`, a sentence.
         """
-        visitor = self._enter(session)
-        if visitor is None:
-            return {"problem": self._full()}
         try:
+            visitor = self._enter(session)
+            if visitor is None:
+                return {"problem": self._full()}
             async with visitor.turn:
-                return await run_sync(self._analyse, visitor, data, limiter=self._limiter)
+                settings = Settings.of(tuple(data["settings"]))
+                # Outside the limiter: others go on while a pack is loaded.
+                analyzer = await run_sync(self._engine.analyzer, settings.pack)
+                return await run_sync(self._analyse, visitor, data, settings, analyzer, limiter=self._limiter)
         except FaceInsightError as error:
             return {"problem": str(error)}
         except Exception as error:
             return {"problem": as_page_error(error).message}
 
-    async def record(self, session: str, on: bool) -> Answer:
-        """Begins to keep a row a face and frame, or ends it and hands them over.
+    async def recorded(self, session: str, number: Any) -> Answer:
+        """Hands over a recording. It is kept, should this answer be lost, until a frame with another number.
 
         Args:
-            session: Whose rows.
-            on: Whether to begin.
+            session: Whose recording.
+            number: Its number, as the frames had it.
 
         Returns:
-            At the end, `csv` (text) and `rows` (their number).
+            `rows`, their number, and where there are any, `csv` (text) with a row a face and frame.
         """
-        visitor = self._visitors.setdefault(session, Visitor())
-        kept, visitor.kept = visitor.kept or [], [] if on else None
-        rows, visitor.rows = visitor.rows, 0
-        return {} if on else {"csv": await run_sync(_csv, kept), "rows": rows}
+        visitor = self._visitors.get(session)
+        if visitor is None:
+            return {"rows": 0}
+        async with visitor.turn:
+            recording = visitor.recording
+            if recording is None or recording.number != number:
+                return {"rows": 0}
+            return {"csv": await run_sync(recording.csv), "rows": recording.rows}
 
-    def leave(self, request: gr.Request) -> None:
+    # These run in Gradio's event loop, as all that adds to or takes from `_visitors` must: in a thread it
+    # would change while another loop goes through it.
+    async def leave(self, request: gr.Request) -> None:
         """Forgets a visitor who closed the page."""
         self._visitors.pop(str(request.session_hash), None)
 
-    def status(self, request: gr.Request) -> str:
+    async def status(self, request: gr.Request) -> str:
         """Returns the page's status line for a visitor."""
+        self._forget_gone()
         visitor = self._visitors.get(str(request.session_hash), Visitor())
-        return self._engine.status(visitor.pack, visitor.analysis)
+        return await run_sync(self._engine.status, visitor.pack, visitor.analysis)
+
+    def _forget_gone(self) -> None:
+        now = time.monotonic()
+        for session in [key for key, visitor in self._visitors.items() if now - visitor.seen_at > GONE_S]:
+            del self._visitors[session]
 
     def _enter(self, session: str) -> Visitor | None:
+        self._forget_gone()
         now = time.monotonic()
         visitor = self._visitors.get(session)
         if visitor is None or now - visitor.seen_at > AWAY_S:
-            self._visitors = {key: v for key, v in self._visitors.items() if now - v.seen_at <= GONE_S}
             if sum(now - v.seen_at <= AWAY_S for v in self._visitors.values()) >= self._engine.live_visitors:
                 return None
             visitor = self._visitors.setdefault(session, visitor or Visitor())
@@ -158,27 +202,23 @@ class Visitors:
     def _full(self) -> str:
         return (
             f"All places at the camera are taken ({self._engine.live_visitors}): keep this page open, "
-            "and the next that becomes free is yours."
+            "and you are let in when one becomes free."
         )
 
-    def _analyse(self, visitor: Visitor, data: Answer) -> Answer:
+    def _analyse(self, visitor: Visitor, data: Answer, settings: Settings, analyzer: FaceAnalyzer) -> Answer:
         began = time.perf_counter()
-        settings, time_s = Settings.of(tuple(data["settings"])), float(data["time"])
-        if time_s <= visitor.time_s:
+        time_s = float(data["time"])
+        # What is no number, or no end of time, would be the last frame ever taken.
+        if not visitor.time_s < time_s < math.inf:
             return {"late": True}
         visitor.time_s = time_s
         picture = decode(data["picture"])
-        stream = visitor.stream_of(self._engine.analyzer(settings.pack), settings)
+        stream = visitor.stream_of(analyzer, settings)
         stream.min_face = settings.min_face or max(picture.shape) * SMALLEST_SHARE
-        visitor.pack, visitor.analysis = settings.pack, stream.process(picture, time_s)
-        answer = overlay(visitor.analysis, settings.draw) | visitor.keep(time_s)
+        analysis = stream.process(picture, time_s)
+        visitor.pack, visitor.analysis = settings.pack, analysis
+        answer = overlay(analysis, settings.draw) | visitor.keep(int(data.get("record") or 0), analysis)
         return answer | {"ms": round((time.perf_counter() - began) * 1000, 1)}
-
-
-def _csv(kept: Sequence[tuple[float, FrameAnalysis]]) -> str:
-    rows = [row for time_s, analysis in kept for row in rows_of(analysis, time=round(time_s - kept[0][0], 3))]
-    # With the byte-order mark by which Excel knows UTF-8.
-    return "\ufeff" + to_csv(rows, ("time", "face"))
 
 
 def decode(picture: str) -> npt.NDArray[np.uint8]:

@@ -12,6 +12,11 @@ from faceinsight.drawing import LABELS, DrawOptions
 from faceinsight.errors import MediaError
 from faceinsight.ui.engine import Engine
 
+# The ends of the sliders.
+THRESHOLDS = (0.1, 0.95)
+SMALLEST = (0, 400)
+SMOOTHING = (0, 100)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -26,9 +31,20 @@ class Settings:
 
     @classmethod
     def of(cls, values: tuple[Any, ...]) -> Settings:
-        """Makes settings of the values of the side panel's components."""
+        """Makes settings of the values of the side panel's components.
+
+        The Webcam tab's come as the browser sends them, past Gradio's own checks: what no component can be
+        set to becomes the next value that it can.
+        """
         pack, det_threshold, min_face, labels, blur, smoothing = values
-        return cls(pack, float(det_threshold), float(min_face), tuple(labels), bool(blur), float(smoothing) / 100)
+        return cls(
+            str(pack or ""),
+            _within(THRESHOLDS, det_threshold),
+            _within(SMALLEST, min_face),
+            tuple(label for label in LABELS if label in labels),
+            bool(blur),
+            _within(SMOOTHING, smoothing) / 100,
+        )
 
     @property
     def draw(self) -> DrawOptions:
@@ -41,11 +57,16 @@ class Settings:
         return {"det_threshold": self.det_threshold, "min_face": self.min_face}
 
 
+def _within(ends: tuple[float, float], value: Any) -> float:
+    least, most = ends
+    # In this order, what is no number counts as the least.
+    return min(most, max(least, float(value)))
+
+
 def threshold_slider() -> gr.Slider:
     """Returns the control of the detection threshold."""
     return gr.Slider(
-        0.1,
-        0.95,
+        *THRESHOLDS,
         DET_THRESHOLD,
         step=0.05,
         label="Detection threshold",
@@ -56,7 +77,7 @@ def threshold_slider() -> gr.Slider:
 def min_face_slider() -> gr.Slider:
     """Returns the control of the smallest face."""
     return gr.Slider(
-        0, 400, 0, step=4, label="Smallest face", info="Longest side in pixels; 0 for all (webcam: a sixteenth)."
+        *SMALLEST, 0, step=4, label="Smallest face", info="Longest side in pixels; 0 for all (webcam: a sixteenth)."
     )
 
 
@@ -69,7 +90,7 @@ def side_panel(engine: Engine) -> list[gr.components.Component]:
         gr.CheckboxGroup(list(LABELS), value=list(LABELS), label="Labels"),
         gr.Checkbox(False, label="Blur faces", elem_id="blur"),
         gr.Slider(
-            0, 100, 50, step=5, label="Smoothing", info="Webcam and video, in percent: higher is steadier, slower."
+            *SMOOTHING, 50, step=5, label="Smoothing", info="Webcam and video, in percent: higher is steadier, slower."
         ),
     ]
 

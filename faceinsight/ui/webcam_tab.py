@@ -14,12 +14,14 @@ from faceinsight.ui.texts import WEBCAM_HINT
 # Seconds between two updates of the page's status line.
 STATUS_EVERY_S = 2.0
 
+# The checkbox is drawn by the browser: of those outside its components, Gradio hides the tick.
 PANEL = f"""
 <p id="webcam-notice" role="status">{WEBCAM_HINT}</p>
 <p id="webcam-figures" hidden><b id="webcam-fps"></b> frames/s ·
 <b id="webcam-updates"></b> analysed · <b id="webcam-latency"></b> ms behind</p>
 <div class="live-tools">
-<label><input type="checkbox" id="webcam-record"> Record to CSV <span id="webcam-rows"></span></label>
+<label><input type="checkbox" id="webcam-record" style="appearance: auto"> Record to CSV
+<span id="webcam-rows"></span></label>
 <button id="webcam-snapshot" disabled>Snapshot</button>
 </div>
 <h4 id="webcam-who">Emotion</h4>
@@ -43,8 +45,8 @@ def build_webcam_tab(visitors: Visitors, settings: list[gr.components.Component]
     async def live_frame(data: Any, request: gr.Request) -> Answer:
         return await visitors.frame(await session_of(request), data)
 
-    async def live_record(on: Any, request: gr.Request) -> Answer:
-        return await visitors.record(await session_of(request), on is True)
+    async def live_record(number: Any, request: gr.Request) -> Answer:
+        return await visitors.recorded(await session_of(request), number)
 
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=280):
@@ -57,8 +59,8 @@ def build_webcam_tab(visitors: Visitors, settings: list[gr.components.Component]
                 elem_id="webcam-input",
             )
         with gr.Column(scale=2, min_width=260):
-            # Frames go up and answers come down in calls of its own: Gradio's stream would send every
-            # frame through its queue, and is told of the camera's start and end only.
+            # Frames go up and answers come down in calls of its own: Gradio's stream would send every frame
+            # through its queue. It sends one in two seconds, which nobody looks at, for the status line.
             gr.HTML(
                 PANEL,
                 js_on_load="faceInsightLive(element, server)",
@@ -69,8 +71,8 @@ def build_webcam_tab(visitors: Visitors, settings: list[gr.components.Component]
             )
     gr.HTML(TABLE, apply_default_css=False, padding=False)
 
-    def on_stream(_: None, request: gr.Request) -> str:
-        return visitors.status(request)
+    async def on_stream(_: None, request: gr.Request) -> str:
+        return await visitors.status(request)
 
     camera.stream(
         on_stream,

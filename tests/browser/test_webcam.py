@@ -129,6 +129,8 @@ def test_a_snapshot_has_labels_and_blur_hides_the_face(visit):
 def test_a_recording_is_a_csv_with_ids(visit, app):
     visit.page.get_by_label("Record to CSV").check()
     expect(visit.page.locator("#webcam-rows")).to_have_text(re.compile(r"· [2-9]\d rows"), timeout=20_000)
+    # The tick shows: the browser draws it.
+    assert visit.page.locator("#webcam-record").evaluate("box => getComputedStyle(box).appearance") == "auto"
     with visit.page.expect_download() as caught:
         visit.page.get_by_label("Record to CSV").uncheck()
     assert caught.value.suggested_filename == "webcam-faces.csv"
@@ -139,6 +141,108 @@ def test_a_recording_is_a_csv_with_ids(visit, app):
     assert times[0] == 0
     assert times == sorted(times)
     assert not list(app.temporary.rglob("*.csv"))
+
+
+def on_calls(visit, name, do):
+    """Has `do` handle the route of every call of a server function."""
+
+    def handle(route):
+        call = route.request.post_data_json
+        return do(route) if call["fn_name"] == name else route.fallback()
+
+    visit.page.route(re.compile("component_server"), handle)
+
+
+def test_a_recording_whose_answer_was_lost_can_be_had_again(visit):
+    box, words = visit.page.get_by_label("Record to CSV"), visit.page.locator("#webcam-rows")
+    box.check()
+    expect(words).to_have_text(re.compile(r"· [1-9]\d* rows"), timeout=20_000)
+    on_calls(visit, "live_record", lambda route: route.abort())
+    box.click()
+    expect(words).to_have_text("· the server does not answer: untick again")
+    expect(box).to_be_checked()
+    visit.page.unroute_all()
+    before = len(visit.errors)
+    # That the browser could not reach the server is said on its console.
+    assert all("ERR_FAILED" in error for error in visit.errors)
+    with visit.page.expect_download() as caught:
+        box.click()
+    first = Path(caught.value.path()).read_text("utf-8-sig").splitlines()
+    assert len(first) >= 2
+    expect(words).to_have_text("")
+    expect(box).not_to_be_checked()
+    # What was had is gone: the next one begins at nothing.
+    box.check()
+    expect(words).to_have_text(re.compile(r"· [1-9]\d* rows"), timeout=20_000)
+    with visit.page.expect_download() as caught:
+        box.click()
+    rows = list(csv.DictReader(io.StringIO(Path(caught.value.path()).read_text("utf-8-sig"))))
+    assert float(rows[0]["time"]) < 0.5
+    assert len(visit.errors) == before
+    visit.errors.clear()
+
+
+def test_a_recording_may_begin_before_the_camera(browser, app):
+    visit = Visit(browser, app.url, DESKTOP)
+    visit.tab("Webcam")
+    box, words = visit.page.get_by_label("Record to CSV"), visit.page.locator("#webcam-rows")
+    box.check()
+    box.click()
+    expect(words).to_have_text("· nothing was recorded")
+    box.check()
+    visit.page.wait_for_timeout(500)
+    visit.start_camera()
+    expect(words).to_have_text(re.compile(r"· [1-9]\d* rows"), timeout=20_000)
+    visit.stop_camera()
+    with visit.page.expect_download():
+        box.click()
+    assert visit.errors == []
+    visit.close()
+
+
+def test_a_server_that_does_not_answer_is_said_and_waited_for(visit):
+    held = []
+    on_calls(visit, "live_frame", held.append)
+    notice = visit.page.locator("#webcam-notice")
+    expect(notice).to_contain_text("The server does not answer", timeout=20_000)
+    visit.page.unroute_all(behavior="ignoreErrors")
+    expect(notice).to_have_text("1 face", timeout=20_000)
+    assert held
+
+
+def test_another_video_element_ends_the_loop_of_the_one_before(browser, app):
+    visit = Visit(browser, app.url, DESKTOP)
+    visit.page.evaluate("() => { delete HTMLVideoElement.prototype.requestVideoFrameCallback }")
+    visit.tab("Webcam")
+    visit.start_camera()
+    expect(visit.page.locator("#webcam-table td").first).to_have_text("1", timeout=20_000)
+    paintings = """async () => {
+        const old = document.querySelector('#webcam-input video');
+        const video = old.cloneNode();
+        video.srcObject = old.srcObject;
+        old.replaceWith(video);
+        await video.play();
+        await new Promise(done => setTimeout(done, 1000));
+        let [frames, paintings] = [0, 0];
+        const clear = CanvasRenderingContext2D.prototype.clearRect;
+        CanvasRenderingContext2D.prototype.clearRect = function (...area) {
+            paintings += this.canvas.id === 'webcam-overlay';
+            return clear.apply(this, area);
+        };
+        let more = true;
+        const count = () => { frames += 1; if (more) requestAnimationFrame(count); };
+        count();
+        const labels = () => (paintings -= 1);
+        document.addEventListener('labels', labels, true);
+        await new Promise(done => setTimeout(done, 2000));
+        more = false;
+        document.removeEventListener('labels', labels, true);
+        CanvasRenderingContext2D.prototype.clearRect = clear;
+        return [frames, paintings];
+    }"""
+    frames, painted = visit.page.evaluate(paintings)
+    assert 0.5 * frames < painted < 1.3 * frames
+    visit.close()
 
 
 def test_nothing_is_drawn_or_sent_when_the_camera_stops_or_the_tab_is_left(visit):

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import gradio as gr
@@ -86,6 +88,30 @@ def test_settings_of_the_side_panel():
     assert settings.draw.blur
     assert settings.smoothing == 0.3
     assert settings.detect == {"det_threshold": 0.4, "min_face": 20.0}
+
+
+def test_settings_are_within_what_the_components_allow():
+    low = Settings.of((["toy"], 0, -5, ["Age", "no label", 7], 1, float("nan")))
+    assert (low.pack, low.det_threshold, low.min_face) == ("['toy']", 0.1, 0)
+    assert (low.labels, low.blur, low.smoothing) == (("Age",), True, 0)
+    high = Settings.of((None, 2, float("inf"), [], 0, 1e9))
+    assert (high.pack, high.det_threshold, high.min_face, high.smoothing) == ("", 0.95, 400, 1)
+    nothing = Settings.of(("toy", float("nan"), float("nan"), [], 0, 50))
+    assert (nothing.det_threshold, nothing.min_face) == (0.1, 0)
+
+
+def test_a_pack_that_is_loading_keeps_nobody_from_a_loaded_one(toy_pack, monkeypatch):
+    engine = Engine(toy_pack)
+    loaded, go_on = engine.analyzer(), threading.Event()
+    monkeypatch.setattr("faceinsight.ui.engine.FaceAnalyzer", lambda *_, **__: go_on.wait(20))
+    monkeypatch.setattr(engine, "choices", lambda: ("slow",))
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(engine.analyzer, "slow")
+        try:
+            assert pool.submit(engine.analyzer).result(timeout=5) is loaded
+            assert not slow.done()
+        finally:
+            go_on.set()
 
 
 def test_tables_and_bars(toy_analyzer, two_faces):
