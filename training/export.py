@@ -1,8 +1,8 @@
 """Write a trained network as an ONNX file of the compact pack.
 
-    python -m training.export detector --run DIR --out assets/models/compact/detector.onnx --shift 0.1
-    python -m training.export attributes --run DIR --out assets/models/compact/attributes.onnx
-    python -m training.export emotion --run DIR --out assets/models/compact/emotion.onnx
+    python -m training.export detector --run DIR --out assets/models/compact/detector.onnx --shift -0.2
+    python -m training.export attributes --run DIR --mirror --out assets/models/compact/attributes.onnx
+    python -m training.export emotion --run DIR --mirror --out assets/models/compact/emotion.onnx
 
 Normalisation is folded into the convolutions; weights are stored as float16 and computed with as float32, which halves
 the file and changes no figure.
