@@ -139,13 +139,14 @@ def measure(browser: Browser, url: str, visitors: int, seconds: float) -> dict[s
         return [round(1000 * (end[what] - start[what]) / (end["at"] - start["at"]), 1) for start, end in pairs]
 
     together = [delay for visitor in delays for delay in visitor]
-    cuts = statistics.quantiles(together, n=20) if len(together) > 1 else [float("nan")] * 19
+    # An app that answers nobody has no delay to tell.
+    cuts = [round(cut) for cut in statistics.quantiles(together, n=20)] if len(together) > 1 else [None] * 19
     return {
         "visitors": visitors,
         "shown_per_s": rates("shown"),
         "updates_per_s": rates("delays"),
-        "delay_ms_p50": round(cuts[9]),
-        "delay_ms_p95": round(cuts[18]),
+        "delay_ms_p50": cuts[9],
+        "delay_ms_p95": cuts[18],
     }
 
 
@@ -192,7 +193,7 @@ def main() -> None:
                 results[app] = [measure(browser, running.url, count, args.seconds) for count in args.visitors]
             for row in results[app]:
                 shown, updates = (" ".join(map(str, row[key])) for key in ("shown_per_s", "updates_per_s"))
-                delays = f"{row['delay_ms_p50']:>8}{row['delay_ms_p95']:>8}"
+                delays = f"{row['delay_ms_p50']!s:>8}{row['delay_ms_p95']!s:>8}"
                 print(f"{app:12}{row['visitors']:>9}{shown:>24}{updates:>24}{delays}", flush=True)
         browser.close()
     args.out.parent.mkdir(parents=True, exist_ok=True)
