@@ -11,7 +11,10 @@ import inspect
 import io
 import itertools
 import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +27,12 @@ from faceinsight.ui.live import Visitors
 from tests.toy_models import toy_picture
 
 FACES = {(3, 2): (255, 240, 200), (10, 8): (200, 100, 255)}
+
+
+def in_a_loop(work: Coroutine[Any, Any, Any]) -> Any:
+    """Runs a coroutine in a thread of its own: Playwright leaves its loop running in the main one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 def jpeg(pixels: np.ndarray | None = None, kind: str = "jpeg") -> str:
@@ -64,7 +73,7 @@ def send(visitors, toy_pack):
                 answers = await asyncio.gather(*(visitors.frame(name, data) for name in names))
             return answers
 
-        answers = asyncio.run(run())
+        answers = in_a_loop(run())
         return answers if sessions else answers[0]
 
     return frames
@@ -138,29 +147,29 @@ def test_a_frame_that_was_overtaken_is_left_out(visitors, toy_pack):
         frames = [{"picture": PICTURE, "time": time_s, "settings": settings} for time_s in (1.0, 1.1, 1.05)]
         return [await visitors.frame("ann", frame) for frame in frames]
 
-    assert ["late" in answer for answer in asyncio.run(run())] == [False, False, True]
+    assert ["late" in answer for answer in in_a_loop(run())] == [False, False, True]
 
 
 @pytest.mark.parametrize("time_s", [float("nan"), float("inf"), "nan", "Infinity"])
 def test_a_time_that_is_none_does_no_harm(send, visitors, toy_pack, time_s):
     frame = {"picture": PICTURE, "time": time_s, "settings": [str(toy_pack), 0.5, 4, [], False, 50]}
-    assert asyncio.run(visitors.frame("ann", frame)) == {"late": True}
+    assert in_a_loop(visitors.frame("ann", frame)) == {"late": True}
     assert numbers(send(3)) == [1, 2]
-    assert asyncio.run(visitors.frame("ann", frame)) == {"late": True}
+    assert in_a_loop(visitors.frame("ann", frame)) == {"late": True}
     assert numbers(send(3)) == [1, 2]
 
 
 def test_other_nonsense_is_one_sentence_too(send, visitors):
     assert "no model pack called '/etc'" in send(pack="/etc")["problem"]
     assert "Something unexpected" in send(threshold="high")["problem"]
-    assert "Something unexpected" in asyncio.run(visitors.frame("ann", {}))["problem"]
+    assert "Something unexpected" in in_a_loop(visitors.frame("ann", {}))["problem"]
 
 
 def test_places_are_bounded_and_become_free(send, visitors, monkeypatch):
     *served, refused = send(1, "ann", "bob", "eve")
     assert [len(answer["faces"]) for answer in served] == [2, 2]
     assert refused["problem"].startswith("All places at the camera are taken (2): keep this page open")
-    asyncio.run(visitors.leave(SimpleNamespace(session_hash="bob")))
+    in_a_loop(visitors.leave(SimpleNamespace(session_hash="bob")))
     assert len(visitors) == 1
     assert len(send(1, "eve")[0]["faces"]) == 2
     # Whoever stopped the camera keeps nobody from a place.
@@ -178,7 +187,7 @@ def test_a_page_without_a_word_is_forgotten_though_nobody_new_comes(send, visito
     send(1, "ann")
     assert list(visitors._visitors) == ["ann"]
     visitors._visitors["ann"].seen_at -= live.GONE_S + 1
-    assert asyncio.run(visitors.status(SimpleNamespace(session_hash="eve"))).startswith("Pack **toy**")
+    assert in_a_loop(visitors.status(SimpleNamespace(session_hash="eve"))).startswith("Pack **toy**")
     assert len(visitors) == 0
 
 
@@ -190,7 +199,7 @@ def test_visitors_come_and_go_in_the_event_loop_only(visitors):
 
 def test_what_goes_wrong_before_a_frame_is_looked_at_is_one_sentence_too(visitors, monkeypatch):
     monkeypatch.setattr(visitors, "_enter", lambda session: 1 / 0)
-    assert "Something unexpected" in asyncio.run(visitors.frame("ann", {}))["problem"]
+    assert "Something unexpected" in in_a_loop(visitors.frame("ann", {}))["problem"]
 
 
 def test_a_pack_that_is_loading_does_not_stop_the_others(visitors, engine, toy_pack, monkeypatch):
@@ -211,7 +220,7 @@ def test_a_pack_that_is_loading_does_not_stop_the_others(visitors, engine, toy_p
             go_on.set()
         return answer, await slow
 
-    assert [numbers(answer) for answer in asyncio.run(run())] == [[1, 2], [1, 2]]
+    assert [numbers(answer) for answer in in_a_loop(run())] == [[1, 2], [1, 2]]
 
 
 def large(root, least=20_000):
@@ -246,7 +255,7 @@ def test_nothing_is_kept_of_a_picture(send, visitors):
 
 
 def recorded(visitors, number=1, session="ann"):
-    return asyncio.run(visitors.recorded(session, number))
+    return in_a_loop(visitors.recorded(session, number))
 
 
 def rows_of(result):
@@ -280,7 +289,7 @@ def test_a_recording_can_be_had_again_until_the_page_has_it(send, visitors):
 
 def test_a_recording_goes_on_after_the_server_forgot_the_visitor(send, visitors):
     send(3, record=1)
-    asyncio.run(visitors.leave(SimpleNamespace(session_hash="ann")))
+    in_a_loop(visitors.leave(SimpleNamespace(session_hash="ann")))
     assert recorded(visitors) == {"rows": 0}
     assert len(visitors) == 0
     assert send(3, record=1)["rows"] == 6
@@ -297,7 +306,7 @@ def test_a_recording_is_handed_over_between_frames(send, visitors):
             assert not asked.done()
         return await asked
 
-    assert asyncio.run(run())["rows"] == 6
+    assert in_a_loop(run())["rows"] == 6
 
 
 def test_a_recording_is_bounded_and_has_no_gaps(send, visitors, monkeypatch):
