@@ -35,7 +35,7 @@ screenshots: .venv/dev.stamp
 PIPELINE ?=
 benchmark: .venv/dev.stamp browser
 	$(BIN)/python -m benchmarks.pipeline --out benchmarks/results/pipeline.md $(PIPELINE)
-	$(BIN)/python benchmarks/webcam.py --out benchmarks/results/webcam.json
+	$(BIN)/python -m benchmarks.webcam --out benchmarks/results/webcam.json
 
 # After a change of dependencies: the lock, and what pip and hosted Spaces read.
 lock: $(UV)

@@ -35,6 +35,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from benchmarks.efficientnet import write_efficientnet_b0
+from benchmarks.machine import machine
 from faceinsight import FaceAnalyzer, FaceStream, FrameAnalysis, draw, load_image
 from faceinsight.packs import resolve
 from faceinsight.ui.live import BUDGET_MS, SMALLEST_SHARE
@@ -242,17 +243,6 @@ def local_pack(name: str, folder: Path, detector: Path | None, attributes: Path 
         text = re.sub(rf'(\[{stage}\]\nfile = )".*"', rf'\g<1>"{Path(str(path)).resolve()}"', text)
     (folder / "pack.toml").write_text(text)
     return folder, RANDOM_EMOTION if "emotion" in found.missing else ""
-
-
-def machine() -> str:
-    """Describes this machine in a line."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = re.findall(r"model name\s*: (.*)", info.read_text())
-        cpu = names[0] if names else cpu
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cpu}, {cores} cores, Python {platform.python_version()}, onnxruntime {onnxruntime.__version__}"
 
 
 def table(rows: list[Row]) -> str:

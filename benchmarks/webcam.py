@@ -1,35 +1,36 @@
 """Measures the Webcam tab in Chromium, beside an app that only sends every frame back.
 
+    python -m benchmarks.webcam
+    python -m benchmarks.webcam --minutes 10
+
 The fake camera shows a drifting face and a barcode that counts its frames. Read off the pages: how many camera
 frames a second are on show with labels (or come back), how many answers a second arrive, and how long after
-its capture a frame's labels are painted (or the frame itself is back).
+its capture a frame's labels are painted (or the frame itself is back). With --minutes, the memory of the server is read
+instead, while one visitor's camera runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+import numpy as np
+import skimage
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
 
-import numpy as np  # noqa: E402
-import skimage  # noqa: E402
-from PIL import Image  # noqa: E402
-from playwright.sync_api import Browser, sync_playwright  # noqa: E402
-
-from tests.browser.driving import ARGS, write_camera  # noqa: E402
-from tests.browser.find_chromium import find_chromium  # noqa: E402
-from tests.browser.screenshots import moving_views  # noqa: E402
-from tests.serving import served  # noqa: E402
+from benchmarks.machine import machine
+from tests.browser.driving import ARGS, write_camera
+from tests.browser.find_chromium import find_chromium
+from tests.browser.screenshots import moving_views
+from tests.serving import served
 
 BITS = 10
 FRAMES = 300
@@ -106,19 +107,39 @@ def camera_frames() -> list[np.ndarray]:
     return frames
 
 
+@contextmanager
+def camera_browser(folder: Path) -> Iterator[Browser]:
+    """Starts a Chromium whose camera shows `camera_frames`."""
+    executable = find_chromium()
+    if executable is None:
+        raise SystemExit("No Chromium is installed: run `make browser` first.")
+    camera = write_camera(folder / "camera.mjpeg", camera_frames())
+    fake = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+    file = f"--use-file-for-fake-video-capture={camera}"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=[*ARGS, *fake, file])
+        yield browser
+        browser.close()
+
+
+def start_camera(page: Page, url: str) -> None:
+    """Opens an app and turns its camera on."""
+    page.goto(url)
+    access = page.get_by_role("button", name="Click to Access Webcam")
+    tab = page.get_by_role("tab", name="Webcam")
+    access.or_(tab).first.wait_for()
+    if not access.is_visible():
+        tab.first.click()
+    access.click()
+    page.locator("#webcam-input").get_by_text("Record").click()
+
+
 def measure(browser: Browser, url: str, visitors: int, seconds: float) -> dict[str, Any]:
     """Opens an app for some visitors at once and returns what their pages measured."""
     contexts = [browser.new_context(viewport={"width": 1280, "height": 900}) for _ in range(visitors)]
     pages = [context.new_page() for context in contexts]
     for page in pages:
-        page.goto(url)
-        access = page.get_by_role("button", name="Click to Access Webcam")
-        tab = page.get_by_role("tab", name="Webcam")
-        access.or_(tab).first.wait_for()
-        if not access.is_visible():
-            tab.first.click()
-        access.click()
-        page.locator("#webcam-input").get_by_text("Record").click()
+        start_camera(page, url)
     time.sleep(WARM_UP_S)
     for page in pages:
         page.evaluate(WATCH, BITS)
@@ -150,54 +171,59 @@ def measure(browser: Browser, url: str, visitors: int, seconds: float) -> dict[s
     }
 
 
-def machine(browser: Browser) -> dict[str, Any]:
-    """Describes where this was measured."""
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in info.open() if line.startswith("model name")] if info.exists() else []
-    )
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "load_before": [round(load, 1) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "chromium": browser.version,
-    }
+def compare(browser: Browser, folder: Path, pack: str, visitors: list[int], seconds: float) -> dict[str, Any]:
+    """Measures FaceInsight and the app that echoes, and prints a row for each number of visitors."""
+    results: dict[str, Any] = {}
+    print(f"{'':12}{'visitors':>9}{'shown/s each':>24}{'updates/s each':>24}{'p50 ms':>8}{'p95 ms':>8}")
+    for app, options in (("FaceInsight", {}), ("echo", {"code": ECHO})):
+        arguments = () if options else ("--pack", pack)
+        with served(folder, *arguments, **options) as running:
+            results[app] = [measure(browser, running.url, count, seconds) for count in visitors]
+        for row in results[app]:
+            shown, updates = (" ".join(map(str, row[key])) for key in ("shown_per_s", "updates_per_s"))
+            delays = f"{row['delay_ms_p50']!s:>8}{row['delay_ms_p95']!s:>8}"
+            print(f"{app:12}{row['visitors']:>9}{shown:>24}{updates:>24}{delays}", flush=True)
+    return results
+
+
+def watch_memory(browser: Browser, folder: Path, pack: str, minutes: float) -> dict[str, Any]:
+    """Runs one visitor's camera, and reads the server's resident memory (Linux) every half minute."""
+    readings: list[tuple[float, float]] = []
+    with served(folder, "--pack", pack) as running:
+        page = browser.new_page()
+        start_camera(page, running.url)
+        time.sleep(WARM_UP_S)
+        page.evaluate(WATCH, BITS)
+        began = time.monotonic()
+        while (passed := time.monotonic() - began) <= 60 * minutes:
+            status = Path(f"/proc/{running.process.pid}/status").read_text()
+            kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
+            readings.append((round(passed / 60, 1), round(int(kilobytes) / 1024, 1)))
+            print(f"{readings[-1][0]:5.1f} min {readings[-1][1]:8.1f} MB", flush=True)
+            time.sleep(30)
+        frames = page.evaluate("measured.delays.length")
+    print(f"{frames} frames analysed")
+    return {"frames": frames, "minutes_and_mb": readings}
 
 
 def main() -> None:
     """Prints a table and writes JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pack", default="compact", help="model pack to measure")
     parser.add_argument("--seconds", type=float, default=10, help="how long to measure each")
     parser.add_argument("--visitors", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--out", type=Path, default=ROOT / "test-results" / "webcam.json")
+    parser.add_argument("--minutes", type=float, help="read the server's memory for so long instead")
+    parser.add_argument("--out", type=Path, default=Path("test-results/webcam.json"))
     args = parser.parse_args()
-    executable = find_chromium()
-    if executable is None:
-        raise SystemExit("No Chromium is installed: run `make browser` first.")
-    results: dict[str, Any] = {"pack": args.pack, "seconds": args.seconds}
-    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
-        folder = Path(name)
-        camera = write_camera(folder / "camera.mjpeg", camera_frames())
-        fake = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
-        file = f"--use-file-for-fake-video-capture={camera}"
-        browser = playwright.chromium.launch(executable_path=executable, args=[*ARGS, *fake, file])
-        results["machine"] = machine(browser)
-        print(", ".join(f"{key}: {value}" for key, value in results["machine"].items()))
-        print(f"{'':12}{'visitors':>9}{'shown/s each':>24}{'updates/s each':>24}{'p50 ms':>8}{'p95 ms':>8}")
-        for app, options in (("FaceInsight", {}), ("echo", {"code": ECHO})):
-            arguments = () if options else ("--pack", args.pack)
-            with served(folder, *arguments, **options) as running:
-                results[app] = [measure(browser, running.url, count, args.seconds) for count in args.visitors]
-            for row in results[app]:
-                shown, updates = (" ".join(map(str, row[key])) for key in ("shown_per_s", "updates_per_s"))
-                delays = f"{row['delay_ms_p50']!s:>8}{row['delay_ms_p95']!s:>8}"
-                print(f"{app:12}{row['visitors']:>9}{shown:>24}{updates:>24}{delays}", flush=True)
-        browser.close()
+    with tempfile.TemporaryDirectory() as name, camera_browser(Path(name)) as browser:
+        about = f"{machine()}, Chromium {browser.version}"
+        print(about)
+        if args.minutes:
+            results = watch_memory(browser, Path(name), args.pack, args.minutes)
+        else:
+            results = compare(browser, Path(name), args.pack, args.visitors, args.seconds) | {"seconds": args.seconds}
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(results, indent=2) + "\n")
+    args.out.write_text(json.dumps({"machine": about, "pack": args.pack} | results, indent=1) + "\n")
     print(f"written: {args.out}")
 
 

@@ -68,7 +68,7 @@ class FaceAnalyzer:
         assert self.pack.detector is not None
         sessions = {stage: create_session(path, providers, threads) for stage, path in resolved.paths.items()}
         self.providers: tuple[str, ...] = tuple(sessions["detector"].get_providers())
-        self._detector = Detector(self.pack.detector, sessions["detector"])
+        self._detector = Detector(self.pack.detector, sessions["detector"], sessions.get("verifier"))
         self._attributes: Attributes | None = None
         self._classifiers: dict[str, Classifier] = {}
         for stage, spec in self.pack.face_models:
@@ -138,8 +138,7 @@ class FaceAnalyzer:
             MediaError: If the image is no (H, W, 3) array of uint8 with H and W above zero.
         """
         check_image(image)
-        found = self._detector.detect(image, det_threshold, smallest=min_face, region=region)
-        return tuple(face for face in found if max(face.width, face.height) >= min_face)
+        return self._detector.detect(image, det_threshold, smallest=min_face, region=region)
 
     def describe(self, image: Images, faces: Sequence[Face], stages: Sequence[str] | None = None) -> tuple[Face, ...]:
         """Adds the answers of the face models, each asked once about all faces.

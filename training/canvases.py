@@ -50,11 +50,15 @@ class Teacher:
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
 
+    def run(self, blob: Floats) -> list[Floats]:
+        """Return the nine raw outputs for an input (1, 3, 640, 640)."""
+        answers: list[Floats] = self._session.run(None, {self._input: blob})
+        return answers
+
     def outputs(self, picture: Picture) -> list[Floats]:
         """Return the nine raw outputs for an RGB picture of 640x640, without the batch axis."""
         blob = (picture.astype(np.float32) - 127.5) / 128.0
-        answers = self._session.run(None, {self._input: blob.transpose(2, 0, 1)[None]})
-        return [answer.reshape(-1, answer.shape[-1]) for answer in answers]
+        return [answer.reshape(-1, answer.shape[-1]) for answer in self.run(blob.transpose(2, 0, 1)[None])]
 
     def label(self, picture: Picture) -> Canvas:
         """Return the picture as a `Canvas`."""

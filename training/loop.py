@@ -244,6 +244,13 @@ def fit(
     plot(loop.out)
 
 
+def best_weights(run: Path) -> dict[str, Tensor]:
+    """Return the averaged weights with the best score of the run in a folder."""
+    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    weights: dict[str, Tensor] = state.get("best") or state["averaged"]
+    return weights
+
+
 class Shuffled:
     """Endless indices: every one once an epoch, in a new order each time."""
 

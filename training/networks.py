@@ -170,6 +170,11 @@ def emotion() -> Classifier:
     return Classifier(7, (48, 96, 192, 192), (1, 2, 1, 0), stem=24, grey=True, dropout=0.3)
 
 
+def verifier() -> Classifier:
+    """The verifier: one logit, how much of a face it sees."""
+    return Classifier(1, (24, 48, 96, 128), (0, 1, 1, 1))
+
+
 def further_head(classes: int) -> Classifier:
     """A network for another question about a face, with the attribute network's input."""
     return Classifier(classes, (32, 64, 128, 192), (0, 1, 2, 1))

@@ -9,17 +9,21 @@ import argparse
 import hashlib
 from pathlib import Path
 
-from training import attributes, emotion
+from training import attributes, emotion, verifier
 from training.data import EMOTIONS
 
 DESCRIPTION = "Small networks that come with FaceInsight: they work at once, offline, and at camera rate on two cores."
+_SCRFD = "Research use: trained on photos labelled by InsightFace's SCRFD 2.5g (non-commercial research)."
 LICENCES = {
-    "detector": "Research use: trained on photos labelled by InsightFace's SCRFD 2.5g (non-commercial research).",
+    "detector": _SCRFD,
+    "verifier": _SCRFD,
     "attributes": "Research use: trained on UTKFace (non-commercial research).",
     "emotion": "Research use: trained on FER2013 (Kaggle competition terms).",
 }
 INPUT_SIZES = "input_sizes = [[320, 320], [640, 640]] # width, height pairs\nfinds_from = 20"
 """The smaller input costs a quarter more and finds the faces that fill the larger one."""
+DOUBT = "[0.15, 0.7]"
+"""Detection scores that the verifier looks into; chosen on fold 1."""
 PIXELS = 'color = "rgb"\nmean = [127.5, 127.5, 127.5]\nstd = [128.0, 128.0, 128.0]'
 
 
@@ -29,8 +33,9 @@ def stage(folder: Path, name: str, rest: str) -> str:
     if not path.exists():
         return ""
     data = path.read_bytes()
+    table = {"verifier": "detector.verifier"}.get(name, name)
     return (
-        f'\n[{name}]\nfile = "{path.name}"\nbytes = {len(data)}\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'
+        f'\n[{table}]\nfile = "{path.name}"\nbytes = {len(data)}\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'
         f'licence = "{LICENCES[name]}"\n{rest}\n'
     )
 
@@ -44,6 +49,12 @@ def main() -> None:
     labels = ", ".join(f'"{name}"' for name in EMOTIONS)
     text = f'title = "Compact"\ndescription = "{DESCRIPTION}"\n'
     text += stage(arguments.folder, "detector", INPUT_SIZES)
+    text += stage(
+        arguments.folder,
+        "verifier",
+        f'size = [{verifier.SIZE}, {verifier.SIZE}] # width, height\ncrop = "scaled_box"\n'
+        f"crop_scale = {verifier.CROP_SCALE}\n{PIXELS}\ndoubt = {DOUBT}",
+    )
     text += stage(
         arguments.folder,
         "attributes",

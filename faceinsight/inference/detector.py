@@ -1,7 +1,9 @@
-"""Finds faces with InsightFace's SCRFD."""
+"""Finds faces with InsightFace's SCRFD, and looks again where it is in doubt."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -11,6 +13,7 @@ import onnxruntime as ort
 from insightface.model_zoo.scrfd import SCRFD
 
 from faceinsight.errors import ModelFileError
+from faceinsight.inference.face_model import FaceModel
 from faceinsight.inference.session import FloatArray
 from faceinsight.packs.spec import DetectorSpec
 from faceinsight.results import BBox, Face
@@ -50,15 +53,18 @@ class Detector:
     arXiv 2105.04714; letterboxing and non-maximum suppression by the insightface package.
     """
 
-    def __init__(self, spec: DetectorSpec, session: ort.InferenceSession) -> None:
+    def __init__(
+        self, spec: DetectorSpec, session: ort.InferenceSession, verifier: ort.InferenceSession | None = None
+    ) -> None:
         """Wraps a session.
 
         Args:
             spec: The pack's declaration.
             session: The loaded model.
+            verifier: The loaded model of the declared verifier; None to do without.
 
         Raises:
-            ModelFileError: If the model's outputs are not SCRFD's.
+            ModelFileError: If the model's outputs are not SCRFD's, or the verifier is not as declared.
         """
         if len(session.get_outputs()) not in _SCRFD_OUTPUTS:
             raise ModelFileError(
@@ -70,6 +76,11 @@ class Detector:
         fixed = self._scrfd.static_input_size
         self._sizes: tuple[tuple[int, int], ...] = spec.input_sizes if fixed is None else (fixed,)
         self._finds_from = spec.finds_from if fixed is None else None
+        self._verifier: FaceModel | None = None
+        self._doubt = (1.0, 1.0)
+        if spec.verifier is not None and verifier is not None:
+            self._verifier = FaceModel(spec.verifier.model, verifier, 1)
+            self._doubt = spec.verifier.doubt
 
     def detect(
         self, image: npt.NDArray[np.uint8], threshold: float = 0.5, *, smallest: float = 0, region: BBox | None = None
@@ -79,8 +90,8 @@ class Detector:
         Args:
             image: (H, W, 3) uint8 RGB.
             threshold: Faces with a lower detection score, in [0, 1], are left out.
-            smallest: The longest side, in pixels, of the smallest face that matters; a detector that says
-                from which size on it finds faces then looks at a picture just large enough.
+            smallest: Faces whose longest side is shorter, in pixels, are left out; a detector that says from
+                which size on it finds faces then looks at a picture just large enough.
             region: The part of the image to look at, as (x1, y1, x2, y2) in pixels; None for all of it.
 
         Returns:
@@ -92,10 +103,10 @@ class Detector:
         # SCRFD shrinks the longest side to its input: a thinner picture would vanish.
         if min(part.shape[:2]) * min(min(size) for size in sizes) < max(part.shape[:2]):
             return ()
-        boxes, kps = self._scrfd.detect(part, input_size=list(sizes), det_thresh=threshold)
+        boxes, kps = self._scrfd.detect(part, input_size=list(sizes), det_thresh=min(threshold, self._doubt[0]))
         boxes[:, :4] += (left, top, left, top)
         kps = None if kps is None else (kps + np.array((left, top), np.float32)).tolist()
-        return tuple(
+        faces = (
             Face(
                 bbox=(x1, y1, x2, y2),
                 det_score=min(score, 1.0),
@@ -103,6 +114,19 @@ class Detector:
             )
             for i, (x1, y1, x2, y2, score) in enumerate(boxes.tolist())
         )
+        verified = self._verified(image, [face for face in faces if max(face.width, face.height) >= smallest])
+        return tuple(sorted((f for f in verified if f.det_score >= threshold), key=lambda f: -f.det_score))
+
+    def _verified(self, image: npt.NDArray[np.uint8], faces: list[Face]) -> list[Face]:
+        """Asks the verifier about the doubtful ones, whose scores then carry its evidence as well."""
+        low, high = self._doubt
+        doubtful = [i for i, face in enumerate(faces) if low <= face.det_score < high]
+        if self._verifier is not None and doubtful:
+            evidence = self._verifier.run(image, [faces[i] for i in doubtful])[:, 0]
+            for i, logit in zip(doubtful, evidence.tolist(), strict=True):
+                odds = faces[i].det_score / (1 - faces[i].det_score) * math.exp(min(max(logit, -30.0), 30.0))
+                faces[i] = replace(faces[i], det_score=odds / (1 + odds))
+        return faces
 
     def input_sizes(self, width: int, height: int, smallest: float = 0) -> tuple[tuple[int, int], ...]:
         """Returns (width, height) in pixels of every pass over a picture.

@@ -10,7 +10,7 @@ from typing import Any
 from faceinsight.errors import PackError
 
 CROPS = ("aligned", "scaled_box", "tight_box")
-OUTPUTS = ("genderage", "age_distribution", "classes", "classes_valence_arousal")
+OUTPUTS = ("genderage", "age_distribution", "classes", "classes_valence_arousal", "is_face")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +37,6 @@ class ModelFile:
 
 
 @dataclass(frozen=True, slots=True)
-class DetectorSpec:
-    """A detector with SCRFD's outputs.
-
-    Attributes:
-        file: The model file.
-        input_sizes: (width, height) in pixels of every pass over the image.
-        finds_from: Longest side, in pixels of the input, of the smallest face that the detector finds well.
-            With it an input of free size takes the picture's shape, and shrinks where only larger faces matter.
-    """
-
-    file: ModelFile
-    input_sizes: tuple[tuple[int, int], ...] = ((640, 640),)
-    finds_from: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class FaceModelSpec:
     """A model that looks at one cropped face.
 
@@ -68,8 +52,9 @@ class FaceModelSpec:
         std: Per channel, divides the difference.
         output: How to read the output row: "genderage" (logits female and male, age / 100),
             "age_distribution" (logits female and male, then one logit a year from 0),
-            "classes" (one logit a label) or "classes_valence_arousal" (the same, then the two).
-        labels: Class names, for the last two.
+            "classes" (one logit a label), "classes_valence_arousal" (the same, then the two) or "is_face"
+            (one logit).
+        labels: Class names, for the two with classes.
         temperature: Divides the logits before the softmax, which makes probabilities honest.
     """
 
@@ -83,6 +68,37 @@ class FaceModelSpec:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     labels: tuple[str, ...] = ()
     temperature: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierSpec:
+    """A second look at the places that the detector is not sure of.
+
+    Attributes:
+        model: The model, with one logit a place: the evidence for a face, apart from the detector's own.
+        doubt: From which detection score on, and below which, it is asked.
+    """
+
+    model: FaceModelSpec
+    doubt: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSpec:
+    """A detector with SCRFD's outputs.
+
+    Attributes:
+        file: The model file.
+        input_sizes: (width, height) in pixels of every pass over the image.
+        finds_from: Longest side, in pixels of the input, of the smallest face that the detector finds well.
+            With it an input of free size takes the picture's shape, and shrinks where only larger faces matter.
+        verifier: What looks again where the detector is in doubt, or None.
+    """
+
+    file: ModelFile
+    input_sizes: tuple[tuple[int, int], ...] = ((640, 640),)
+    finds_from: int | None = None
+    verifier: VerifierSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +123,10 @@ class PackSpec:
 
     @property
     def files(self) -> dict[str, ModelFile]:
-        """The model file of every declared stage."""
+        """The model file of every declared stage, and of the detector's verifier."""
         files = {} if self.detector is None else {"detector": self.detector.file}
+        if self.detector is not None and self.detector.verifier is not None:
+            files["verifier"] = self.detector.verifier.model.file
         return files | {stage: spec.file for stage, spec in self.face_models}
 
 
@@ -176,9 +194,22 @@ def _detector(table: _Table) -> DetectorSpec:
     finds_from = table.take("finds_from", int, None)
     if finds_from is not None and finds_from <= 0:
         raise PackError(f"{table.where} needs a 'finds_from' above zero: correct it.")
-    spec = DetectorSpec(file, tuple(_pixels(tuple(size), table.where) for size in sizes), finds_from)
+    verifier = table.table("verifier")
+    spec = DetectorSpec(
+        file,
+        tuple(_pixels(tuple(size), table.where) for size in sizes),
+        finds_from,
+        None if verifier is None else _verifier(verifier),
+    )
     table.done()
     return spec
+
+
+def _verifier(table: _Table) -> VerifierSpec:
+    low, high = table.numbers("doubt", 2)
+    if not 0 < low < high <= 1:
+        raise PackError(f"{table.where} needs 'doubt' as two scores, the lower one first, above 0: correct it.")
+    return VerifierSpec(_face_model(table, "is_face", OUTPUTS[4:]), (low, high))
 
 
 def _face_model(table: _Table, default_output: str, outputs: tuple[str, ...]) -> FaceModelSpec:
@@ -230,10 +261,10 @@ def parse_pack(text: str, name: str, where: str, folder: Path | None = None) -> 
     if attributes := top.table("attributes"):
         face_models.append(("attributes", _face_model(attributes, "genderage", OUTPUTS[:2])))
     if emotion := top.table("emotion"):
-        face_models.append(("emotion", _face_model(emotion, "classes", OUTPUTS[2:])))
+        face_models.append(("emotion", _face_model(emotion, "classes", OUTPUTS[2:4])))
     if heads := top.table("heads"):
         for head in sorted(heads.values):
-            if head in ("detector", "attributes", "emotion"):
+            if head in ("detector", "verifier", "attributes", "emotion"):
                 raise PackError(f"{heads.where} may not be called '{head}': rename it.")
             table = heads.table(head)
             assert table is not None

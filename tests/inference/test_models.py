@@ -5,11 +5,14 @@ import pytest
 
 from faceinsight import FaceAnalyzer
 from faceinsight.errors import ModelFileError
+from faceinsight.inference.detector import Detector
 from faceinsight.inference.session import MAX_BATCH, create_session, run_batched
+from faceinsight.packs.spec import DetectorSpec, FaceModelSpec, ModelFile, VerifierSpec
 from tests.toy_models import (
     genderage_table,
     toy_age_distribution,
     toy_classifier,
+    toy_colour_classifier,
     toy_detector,
     toy_picture,
 )
@@ -92,6 +95,26 @@ def test_a_region_is_searched_alone(tmp_path):
     np.testing.assert_allclose(there[0].kps, next(f for f in everywhere if f.bbox[0] > 200).kps, atol=0.01)
     assert analyzer.detect(picture, region=(-50, -50, 20, 20)) == ()
     assert len(analyzer.detect(picture, min_face=20, region=(-999, -999, 9999, 9999))) == 2
+
+
+@pytest.mark.parametrize(("colour", "better"), [((255, 60, 60), True), ((60, 60, 255), False)])
+def test_a_verifier_settles_the_doubtful_faces_only(tmp_path, colour, better):
+    model = FaceModelSpec(ModelFile("v.onnx"), (8, 8), "scaled_box", "is_face", crop_scale=0.9)
+    spec = DetectorSpec(ModelFile("d.onnx"), verifier=VerifierSpec(model, (0.1, 0.95)))
+    # Evidence for what is red, and against what is blue.
+    verifier = toy_colour_classifier(tmp_path / "v.onnx", np.array([[4.0], [0.0], [-4.0]]))
+    alone = Detector(spec, create_session(toy_detector(tmp_path / "d.onnx")))
+    both = Detector(spec, alone.session, create_session(verifier))
+    picture = toy_picture({(2, 2): colour, (10, 2): (255,) * 3})
+    sure, doubtful = alone.detect(picture, 0.01)
+    assert 0.3 < doubtful.det_score < 0.6 < 0.95 < sure.det_score
+    first, second = both.detect(picture, 0.01)
+    assert first == sure
+    assert second.bbox == doubtful.bbox
+    # The odds are multiplied by e to the power of the evidence.
+    logit = 4 * (colour[0] - colour[2]) / 255
+    assert second.det_score == pytest.approx(1 / (1 + (1 / doubtful.det_score - 1) * np.exp(-logit)), abs=0.01)
+    assert len(both.detect(picture, 0.6)) == 1 + better
 
 
 def test_describing_some_stages_keeps_what_others_said(toy_analyzer, two_faces):

@@ -8,12 +8,14 @@ from faceinsight.packs.spec import parse_pack
 from tests.toy_models import EMOTIONS_8, emotion_table, genderage_table
 
 DETECTOR = '[detector]\nfile = "d.onnx"\n'
+VERIFIER = '[detector.verifier]\nfile = "v.onnx"\nsize = [56, 56]\ncrop = "scaled_box"\ndoubt = [0.2, 0.7]\n'
 
 
 def test_a_whole_pack_is_read():
     spec = parse_pack(
         'title = "Mine"\ndescription = "A test."\n'
         + DETECTOR
+        + VERIFIER
         + genderage_table("a.onnx")
         + emotion_table("e.onnx", EMOTIONS_8, extra="temperature = 1.5\n")
         + '[heads.mask]\nfile = "m.onnx"\nsize = [64, 48]\n'
@@ -22,7 +24,8 @@ def test_a_whole_pack_is_read():
         "mine.toml",
     )
     assert (spec.name, spec.title, spec.description) == ("mine", "Mine", "A test.")
-    assert list(spec.files) == ["detector", "attributes", "emotion", "mask"]
+    assert list(spec.files) == ["detector", "verifier", "attributes", "emotion", "mask"]
+    assert spec.detector.verifier.doubt == (0.2, 0.7)
     models = dict(spec.face_models)
     assert models["attributes"].output == "genderage"
     assert models["emotion"].temperature == 1.5
@@ -44,6 +47,7 @@ def test_a_whole_pack_is_read():
         (genderage_table("a.onnx", "mean = [1, 2]\n"), "3 numbers in 'mean'"),
         (genderage_table("a.onnx", 'output = "classes"\n'), "output = 'classes': use one of"),
         (emotion_table("e.onnx", ("one",)), "two 'labels' or more"),
+        (DETECTOR + VERIFIER.replace("0.7", "0.1"), "'doubt' as two scores"),
         ('[heads.emotion]\nfile = "m.onnx"\n', "may not be called 'emotion'"),
         ("colour = 1\n", "keys that mean nothing here"),
     ],

@@ -1,0 +1,110 @@
+"""Turns an exported network into one that computes with 8-bit integers: over twice as fast on a CPU, half the file.
+
+The ranges of the activations come from a few hundred training pictures. Weights use 7 of their 8 bits, as processors
+without VNNI add two products in 16 bits, which 8 would overflow.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from training.data import (
+    TEST_FOLD,
+    VALIDATION_FOLD,
+    Floats,
+    Picture,
+    fold,
+    read_expressions,
+    read_faces,
+    read_scenes,
+    spoil,
+)
+from training.detection import letterbox
+
+PICTURES = 512
+SCENES = 96
+BATCH = 32
+
+
+class _Batches(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, batches: Iterator[Picture]) -> None:
+        self._batches = batches
+
+    def get_next(self) -> dict[str, Floats] | None:
+        pictures = next(self._batches, None)
+        if pictures is None:
+            return None
+        return {"input": ((pictures.astype(np.float32) - 127.5) / 128.0).transpose(0, 3, 1, 2)}
+
+
+def scenes(path: Path) -> Iterator[Picture]:
+    """Yield batches of one training scene (1, 640, 640, 3)."""
+    chosen = [s for s in read_scenes(path) if fold(s.name) not in (TEST_FOLD, VALIDATION_FOLD)]
+    for scene in chosen[:: len(chosen) // SCENES]:
+        yield letterbox(scene.picture, 640)[0][None]
+
+
+def people(path: Path, cache: Path, size: int) -> Iterator[Picture]:
+    """Yield batches of training faces (B, size, size, 3); they need not lie as exactly as in training."""
+    faces = read_faces(path, cache)
+    chosen = np.flatnonzero(~np.isin(faces.folds, (TEST_FOLD, VALIDATION_FOLD)))
+    rng = np.random.default_rng(0)
+    crops = [cv2.resize(faces.pictures[i][14:114, 14:114], (size, size)) for i in rng.permutation(chosen)[:PICTURES]]
+    yield from _batched([spoil(crop, rng, 0.5) for crop in crops])
+
+
+def expressions(path: Path) -> Iterator[Picture]:
+    """Yield batches of training expressions (B, 48, 48, 3)."""
+    data, _ = read_expressions(path)
+    chosen = np.flatnonzero(np.array([fold(name) for name in data.names]) != VALIDATION_FOLD)
+    chosen = np.random.default_rng(0).permutation(chosen)[:PICTURES]
+    yield from _batched(np.repeat(data.pictures[chosen][..., None], 3, axis=3))
+
+
+def places(path: Path, rim: int) -> Iterator[Picture]:
+    """Yield batches of a verifier's candidates, without the ``rim`` that they are stored with."""
+    with np.load(path) as stored:
+        crops = stored["crops"]
+    yield from _batched(crops[:: max(1, len(crops) // PICTURES), rim:-rim, rim:-rim])
+
+
+def _batched(pictures: Sequence[Picture] | Picture) -> Iterator[Picture]:
+    for start in range(0, len(pictures), BATCH):
+        yield np.stack(list(pictures[start : start + BATCH]))
+
+
+def quantize(path: Path, out: Path, batches: Iterator[Picture], exact: tuple[str, ...] = ()) -> None:
+    """Write a network with 8-bit convolutions.
+
+    Args:
+        path: The network in float32.
+        out: The file to write.
+        batches: Its inputs, RGB (B, H, W, 3).
+        exact: Convolutions whose names hold one of these stay as they are.
+    """
+    logging.getLogger().setLevel(logging.ERROR)  # it warns of what is done here on purpose
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder) / "prepared.onnx"
+        quant_pre_process(path, prepared, skip_symbolic_shape=True)
+        nodes = onnx.load(prepared).graph.node
+        quantize_static(
+            prepared,
+            out,
+            _Batches(batches),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["Conv", "Add", "Relu"],
+            nodes_to_exclude=[n.name for n in nodes if n.op_type == "Conv" and any(name in n.name for name in exact)],
+        )
