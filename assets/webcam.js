@@ -32,6 +32,7 @@ function faceInsightLive(element, server) {
   let recordings = 0; // counts them: a new number begins a new one
   let recording = 0; // the number of the one whose rows the server is to keep
   let note = ""; // what became of it
+  let [keptRows, lostRows] = [0, 0]; // of it, by the server: as of its last answer, and forgotten
   let flying, retryAt, shownAt, answer, people, painted, delays, updates, samples, chosen, readAt;
 
   const settings = () => window.faceInsightSettings;
@@ -150,7 +151,7 @@ function faceInsightLive(element, server) {
       return;
     }
     if (result.late || takenAt <= answer?.takenAt) return;
-    take({ ...result, takenAt, still });
+    take({ ...result, takenAt, still, record: data.record });
     requestAnimationFrame((painting) => {
       if (mine !== run) return;
       paint(painting);
@@ -173,6 +174,10 @@ function faceInsightLive(element, server) {
         old && seconds > 0 ? 0.5 * old.speed[n] + 0.5 * ((side - old.face.box[n]) / seconds) : 0,
       );
       people.set(key, { face, speed, shown: old?.shown ?? face.box });
+    }
+    if (recording && result.record === recording) {
+      if (result.rows < keptRows) lostRows += keptRows;
+      keptRows = result.rows;
     }
     answer = result;
     if (result.faces.some((face) => face.emotion) && !(samples.at(-1)?.at > takenAt - READ_MS)) {
@@ -301,7 +306,8 @@ function faceInsightLive(element, server) {
     part("latency").textContent = sorted.length ? Math.round(sorted[sorted.length >> 1]) : "–";
     part("figures").hidden = false;
     if (recording && !note && answer.rows !== undefined) {
-      part("rows").textContent = answer.full ? `· full at ${answer.rows} rows: untick to download` : `· ${answer.rows} rows`;
+      const lost = lostRows ? `; the server forgot the ${lostRows} before` : "";
+      part("rows").textContent = `· ${answer.full ? `full at ${answer.rows} rows: untick to download` : `${answer.rows} rows`}${lost}`;
     }
     const rows = answer.faces.map((face) => {
       const row = document.createElement("tr");
@@ -309,6 +315,9 @@ function faceInsightLive(element, server) {
       return row;
     });
     document.querySelector("#webcam-table tbody").replaceChildren(...rows);
+    part("without").textContent = answer.without;
+    part("mood").hidden = Boolean(answer.without);
+    if (answer.without) return;
     const face = focus();
     const which = face?.id && face.id === chosen ? "chosen" : "largest face";
     part("who").textContent = face ? `Emotion${face.id ? ` of #${face.id}` : ""} (${which})` : "Emotion";
@@ -369,7 +378,7 @@ function faceInsightLive(element, server) {
     say("");
     if (target.checked) {
       // After an answer that was lost, the same one goes on.
-      recording ||= recordings += 1;
+      if (!recording) [recording, keptRows, lostRows] = [(recordings += 1), 0, 0];
       return;
     }
     target.disabled = true;

@@ -1,8 +1,9 @@
-"""Write a trained network as an ONNX file of the compact pack.
+r"""Write a trained network as an ONNX file of the compact pack.
 
     python -m training.export detector --run RUN --data scenes.zip --shift -0.2 --out detector.onnx
     python -m training.export verifier --run RUN --data RUN/candidates.npz --out verifier.onnx
-    python -m training.export attributes --run RUN --data utkface.zip --mirror --out attributes.onnx
+    python -m training.export attributes --run RUN --data utkface.zip --teacher scrfd_2.5g_kps.onnx --mirror \
+        --out attributes.onnx
     python -m training.export emotion --run RUN --data fer2013.zip --mirror --out emotion.onnx
 
 Normalisation is folded into the convolutions, and these compute with 8-bit integers (see training/quantize.py).
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write")
     parser.add_argument("--shift", type=float, default=0.0, help="added to the detector's score logits")
     parser.add_argument("--data", type=Path, required=True, help="what the ranges of the activations are taken from")
+    parser.add_argument("--teacher", type=Path, help="attributes: the detector that found the faces' key points")
     parser.add_argument("--cache", type=Path, help="attributes: folder with decoded pictures (default: --run)")
     parser.add_argument("--mirror", action="store_true", help="average with the mirrored face: slower, a bit better")
     parser.add_argument("--classes", type=int, help="attributes: the file is a further head of so many classes")
@@ -109,7 +111,7 @@ def main() -> None:
             elif arguments.stage == "emotion":
                 batches = expressions(arguments.data)
             else:
-                batches = people(arguments.data, arguments.cache or arguments.run, size)
+                batches = people(arguments.data, arguments.teacher, arguments.cache or arguments.run)
             quantize(exact, arguments.out, batches)
     print(f"{arguments.out}: {arguments.out.stat().st_size} bytes")
 

@@ -11,12 +11,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from training import attributes
+from training.alignment import cached_points, jittered
 from training.data import (
     TEST_FOLD,
     VALIDATION_FOLD,
@@ -53,13 +54,17 @@ def scenes(path: Path) -> Iterator[Picture]:
         yield letterbox(scene.picture, 640)[0][None]
 
 
-def people(path: Path, cache: Path, size: int) -> Iterator[Picture]:
-    """Yield batches of training faces (B, size, size, 3); they need not lie as exactly as in training."""
+def people(path: Path, teacher: Path, cache: Path) -> Iterator[Picture]:
+    """Yield batches of training faces (B, 80, 80, 3), cut as in training."""
     faces = read_faces(path, cache)
+    points, _, _ = cached_points(faces.pictures, teacher, 128, cache / "utkface_points.npz")
     chosen = np.flatnonzero(~np.isin(faces.folds, (TEST_FOLD, VALIDATION_FOLD)))
     rng = np.random.default_rng(0)
-    crops = [cv2.resize(faces.pictures[i][14:114, 14:114], (size, size)) for i in rng.permutation(chosen)[:PICTURES]]
-    yield from _batched([spoil(crop, rng, 0.5) for crop in crops])
+    cut = (
+        jittered(faces.pictures[i], points[i], attributes.SIZE, attributes.CROP_SCALE, rng)
+        for i in rng.permutation(chosen)[:PICTURES]
+    )
+    yield from _batched([spoil(crop, rng, 0.5) for crop in cut])
 
 
 def expressions(path: Path) -> Iterator[Picture]:

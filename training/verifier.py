@@ -1,4 +1,4 @@
-"""Train the compact verifier: a second, closer look at what the detector is not sure of.
+r"""Train the compact verifier: a second, closer look at what the detector is not sure of.
 
     python -m training.verifier --data scenes.zip --faces utkface.zip --teacher scrfd_2.5g_kps.onnx \
         --detector assets/models/compact/detector.onnx --out DIR

@@ -37,6 +37,8 @@ MAX_ROWS = 20_000
 # Where the visitor sets none: the smallest face, as a share of the frame's longer side.
 SMALLEST_SHARE = 1 / 16
 
+NO_EMOTION = "This model pack says nothing about emotions: choose another one under Settings."
+
 # Milliseconds of analysis for a frame, where it cannot do with less.
 BUDGET_MS = 25.0
 
@@ -245,12 +247,14 @@ def overlay(analysis: FrameAnalysis, options: DrawOptions) -> Answer:
         options: What to draw.
 
     Returns:
-        `size` (width and height of the frame in pixels) and `faces`, one object a face: `id`, `box`,
-        `color`, `lines` (its label), `cells` (of `views.HEADERS`), `emotion` ([name, share, text], ...).
+        `size` (width and height of the frame in pixels), `without` (a sentence where the pack says nothing
+        about emotions, else "") and `faces`, one object a face: `id`, `box`, `color`, `lines` (its label),
+        `cells` (of `views.HEADERS`), `emotion` ([name, share, text], ...).
     """
     text_px = text_height((analysis.height, analysis.width))
     return {
         "size": (analysis.width, analysis.height),
+        "without": "" if "emotion" in analysis.stages else dict(analysis.missing).get("emotion", NO_EMOTION),
         "faces": [
             {
                 "id": number,

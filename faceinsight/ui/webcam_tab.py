@@ -24,10 +24,13 @@ PANEL = f"""
 <span id="webcam-rows"></span></label>
 <button id="webcam-snapshot" disabled>Snapshot</button>
 </div>
+<p id="webcam-without"></p>
+<div id="webcam-mood">
 <h4 id="webcam-who">Emotion</h4>
 <div id="webcam-bars"></div>
 <canvas id="webcam-timeline" role="img" aria-label="Emotions of the last 30 seconds"></canvas>
 <p class="live-axis"><span>30 s ago</span><span>now</span></p>
+</div>
 """
 TABLE = "".join(f"<th>{heading}</th>" for heading in views.HEADERS)
 TABLE = f'<div class="live-table"><table id="webcam-table"><thead><tr>{TABLE}</tr></thead><tbody></tbody></table></div>'

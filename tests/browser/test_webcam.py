@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import skimage
 from PIL import Image
 from playwright.sync_api import expect
 
+from faceinsight.packs.locate import bundled_models
 from tests.browser.driving import DESKTOP, PHONE, Visit, chromium, write_camera
 from tests.conftest import ROOT
 from tests.serving import served
@@ -180,6 +183,36 @@ def test_a_recording_whose_answer_was_lost_can_be_had_again(visit):
     assert float(rows[0]["time"]) < 0.5
     assert len(visit.errors) == before
     visit.errors.clear()
+
+
+def test_rows_that_a_server_forgot_are_told(visit):
+    box, words = visit.page.get_by_label("Record to CSV"), visit.page.locator("#webcam-rows")
+    box.check()
+    expect(words).to_have_text(re.compile(r"· [1-9]\d* rows"), timeout=20_000)
+
+    # A server that restarted knows nothing of the recording, nor one that hears of it under another number.
+    def forget(route):
+        call = route.request.post_data_json
+        call["data"]["record"] += 1000
+        route.continue_(post_data=json.dumps(call))
+
+    on_calls(visit, "live_frame", forget)
+    expect(words).to_have_text(re.compile(r"· \d+ rows; the server forgot the [1-9]\d* before"), timeout=20_000)
+
+
+def test_a_pack_without_emotions_says_so(browser, tmp_path):
+    pack = shutil.copytree(bundled_models() / "compact", tmp_path / "quiet")
+    declared = (pack / "pack.toml").read_text()
+    (pack / "pack.toml").write_text(declared[: declared.index("[emotion]")])
+    with served(tmp_path, "--pack", pack) as running:
+        visit = Visit(browser, running.url, DESKTOP)
+        visit.tab("Webcam")
+        visit.start_camera()
+        expect(visit.page.locator("#webcam-table td").first).to_have_text("1", timeout=20_000)
+        expect(visit.page.locator("#webcam-without")).to_contain_text("says nothing about emotions")
+        expect(visit.page.locator("#webcam-mood")).to_be_hidden()
+        assert visit.errors == []
+        visit.close()
 
 
 def test_a_recording_may_begin_before_the_camera(browser, app):
