@@ -171,8 +171,8 @@ def emotion() -> Classifier:
 
 
 def verifier() -> Classifier:
-    """The verifier: one logit, how much of a face it sees."""
-    return Classifier(1, (24, 48, 96, 128), (0, 1, 1, 1))
+    """The verifier: a logit, how much of a face it sees, and the four edges of the face."""
+    return Classifier(5, (24, 48, 96, 128), (0, 1, 1, 1))
 
 
 def further_head(classes: int) -> Classifier:

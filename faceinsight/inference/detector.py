@@ -79,7 +79,7 @@ class Detector:
         self._verifier: FaceModel | None = None
         self._doubt = (1.0, 1.0)
         if spec.verifier is not None and verifier is not None:
-            self._verifier = FaceModel(spec.verifier.model, verifier, 1)
+            self._verifier = FaceModel(spec.verifier.model, verifier, 5)
             self._doubt = spec.verifier.doubt
 
     def detect(
@@ -114,19 +114,32 @@ class Detector:
             )
             for i, (x1, y1, x2, y2, score) in enumerate(boxes.tolist())
         )
-        verified = self._verified(image, [face for face in faces if max(face.width, face.height) >= smallest])
-        return tuple(sorted((f for f in verified if f.det_score >= threshold), key=lambda f: -f.det_score))
+        verified = self._verified(image, [face for face in faces if _longest(face) >= smallest])
+        return tuple(face for face in verified if face.det_score >= threshold and _longest(face) >= smallest)
 
     def _verified(self, image: npt.NDArray[np.uint8], faces: list[Face]) -> list[Face]:
-        """Asks the verifier about the doubtful ones, whose scores then carry its evidence as well."""
+        """Asks the verifier about the doubtful ones; returns all, the surest first.
+
+        Their scores then carry its evidence as well, and their boxes are its own.
+        """
         low, high = self._doubt
         doubtful = [i for i, face in enumerate(faces) if low <= face.det_score < high]
-        if self._verifier is not None and doubtful:
-            evidence = self._verifier.run(image, [faces[i] for i in doubtful])[:, 0]
-            for i, logit in zip(doubtful, evidence.tolist(), strict=True):
-                odds = faces[i].det_score / (1 - faces[i].det_score) * math.exp(min(max(logit, -30.0), 30.0))
-                faces[i] = replace(faces[i], det_score=odds / (1 + odds))
-        return faces
+        if self._verifier is None or not doubtful:
+            return faces
+        half = self._verifier.spec.crop_scale / 2
+        answers = self._verifier.run(image, [faces[i] for i in doubtful]).tolist()
+        for i, answer in zip(doubtful, answers, strict=True):
+            face, logit, edges = faces[i], answer[0], answer[1:5]
+            odds = face.det_score / (1 - face.det_score) * math.exp(min(max(logit, -30.0), 30.0))
+            reach = half * _longest(face)
+            x, y = (face.bbox[0] + face.bbox[2]) / 2, (face.bbox[1] + face.bbox[3]) / 2
+            x1, y1, x2, y2 = (middle + edge * reach for middle, edge in zip((x, y, x, y), edges, strict=True))
+            bbox = (x1, y1, x2, y2) if min(x2 - x1, y2 - y1) >= 1 else face.bbox
+            faces[i] = replace(face, bbox=bbox, det_score=odds / (1 + odds))
+        faces.sort(key=lambda face: -face.det_score)
+        # Boxes that only touched the same face lie on it now.
+        kept = self._scrfd.nms(np.array([(*face.bbox, face.det_score) for face in faces], np.float32))
+        return [faces[i] for i in kept]
 
     def input_sizes(self, width: int, height: int, smallest: float = 0) -> tuple[tuple[int, int], ...]:
         """Returns (width, height) in pixels of every pass over a picture.
@@ -145,6 +158,10 @@ class Detector:
             # What fills a large input is found at the small one.
             sides = sorted({min(sides[0], _ceil(enough)), min(sides[-1], _ceil(enough))})
         return tuple((_ceil(side * width / longest), _ceil(side * height / longest)) for side in sides)
+
+
+def _longest(face: Face) -> float:
+    return max(face.width, face.height)
 
 
 def _ceil(side: float) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from faceinsight.errors import PackError
 
 CROPS = ("aligned", "scaled_box", "tight_box")
-OUTPUTS = ("genderage", "age_distribution", "classes", "classes_valence_arousal", "is_face")
+OUTPUTS = ("genderage", "age_distribution", "classes", "classes_valence_arousal", "face_box")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class FaceModelSpec:
         std: Per channel, divides the difference.
         output: How to read the output row: "genderage" (logits female and male, age / 100),
             "age_distribution" (logits female and male, then one logit a year from 0),
-            "classes" (one logit a label), "classes_valence_arousal" (the same, then the two) or "is_face"
-            (one logit).
+            "classes" (one logit a label), "classes_valence_arousal" (the same, then the two) or "face_box"
+            (one logit for a face, then its edges x1, y1, x2, y2 from the middle of the crop, in half sides).
         labels: Class names, for the two with classes.
         temperature: Divides the logits before the softmax, which makes probabilities honest.
     """
@@ -75,7 +75,7 @@ class VerifierSpec:
     """A second look at the places that the detector is not sure of.
 
     Attributes:
-        model: The model, with one logit a place: the evidence for a face, apart from the detector's own.
+        model: The model; its logit is the evidence for a face, apart from the detector's own.
         doubt: From which detection score on, and below which, it is asked.
     """
 
@@ -209,7 +209,7 @@ def _verifier(table: _Table) -> VerifierSpec:
     low, high = table.numbers("doubt", 2)
     if not 0 < low < high <= 1:
         raise PackError(f"{table.where} needs 'doubt' as two scores, the lower one first, above 0: correct it.")
-    return VerifierSpec(_face_model(table, "is_face", OUTPUTS[4:]), (low, high))
+    return VerifierSpec(_face_model(table, "face_box", OUTPUTS[4:]), (low, high))
 
 
 def _face_model(table: _Table, default_output: str, outputs: tuple[str, ...]) -> FaceModelSpec:

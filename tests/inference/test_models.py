@@ -99,10 +99,11 @@ def test_a_region_is_searched_alone(tmp_path):
 
 @pytest.mark.parametrize(("colour", "better"), [((255, 60, 60), True), ((60, 60, 255), False)])
 def test_a_verifier_settles_the_doubtful_faces_only(tmp_path, colour, better):
-    model = FaceModelSpec(ModelFile("v.onnx"), (8, 8), "scaled_box", "is_face", crop_scale=0.9)
+    model = FaceModelSpec(ModelFile("v.onnx"), (8, 8), "scaled_box", "face_box", crop_scale=0.9)
     spec = DetectorSpec(ModelFile("d.onnx"), verifier=VerifierSpec(model, (0.1, 0.95)))
-    # Evidence for what is red, and against what is blue.
-    verifier = toy_colour_classifier(tmp_path / "v.onnx", np.array([[4.0], [0.0], [-4.0]]))
+    # Evidence for what is red, and against what is blue; edges at 60 / 255 of half the crop's side, by the green.
+    weights = np.array([[4, 0, 0, 0, 0], [0, -1, -1, 1, 1], [-4, 0, 0, 0, 0]])
+    verifier = toy_colour_classifier(tmp_path / "v.onnx", weights)
     alone = Detector(spec, create_session(toy_detector(tmp_path / "d.onnx")))
     both = Detector(spec, alone.session, create_session(verifier))
     picture = toy_picture({(2, 2): colour, (10, 2): (255,) * 3})
@@ -110,7 +111,9 @@ def test_a_verifier_settles_the_doubtful_faces_only(tmp_path, colour, better):
     assert 0.3 < doubtful.det_score < 0.6 < 0.95 < sure.det_score
     first, second = both.detect(picture, 0.01)
     assert first == sure
-    assert second.bbox == doubtful.bbox
+    reach = 60 / 255 * 0.9 * 16
+    assert second.bbox == pytest.approx((80 - reach, 80 - reach, 80 + reach, 80 + reach), abs=0.2)
+    assert second.kps == doubtful.kps
     # The odds are multiplied by e to the power of the evidence.
     logit = 4 * (colour[0] - colour[2]) / 255
     assert second.det_score == pytest.approx(1 / (1 + (1 / doubtful.det_score - 1) * np.exp(-logit)), abs=0.01)
