@@ -7,7 +7,8 @@ function faceInsightLive(element, server) {
   const PATIENCE_MS = 10000; // with an answer of the server
   const STALE_MS = 2000; // labels that old are not shown
   const AHEAD_MS = 120; // how far boxes run ahead of the last answer at most
-  const READ_MS = 250; // between two updates of what is read
+  const READ_MS = 500; // between two updates of what is read
+  const SAMPLE_MS = 250; // between two samples of the timeline
   const WINDOW_MS = 30000; // of the timeline
   const EMOTION_COLORS = {
     Anger: "#d55e00",
@@ -180,7 +181,7 @@ function faceInsightLive(element, server) {
       keptRows = result.rows;
     }
     answer = result;
-    if (result.faces.some((face) => face.emotion) && !(samples.at(-1)?.at > takenAt - READ_MS)) {
+    if (result.faces.some((face) => face.emotion) && !(samples.at(-1)?.at > takenAt - SAMPLE_MS)) {
       const emotions = new Map(result.faces.map((face) => [face.id, face.emotion]));
       recent(samples, takenAt, WINDOW_MS).push({ at: takenAt, emotions });
     }
@@ -291,7 +292,7 @@ function faceInsightLive(element, server) {
     readAt = 0;
   }
 
-  // What is read rather than looked at, a few times a second.
+  // What is read rather than looked at.
   function read(now) {
     if (!answer) return;
     const count = answer.faces.length;
