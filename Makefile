@@ -31,11 +31,12 @@ browser: .venv/dev.stamp
 screenshots: .venv/dev.stamp
 	$(BIN)/python -m tests.browser.screenshots $(ARGS)
 
-# Some twelve minutes, on a machine that does nothing else. PIPELINE takes options of benchmarks/pipeline.py.
+# Some fifteen minutes, on a machine that does nothing else. PIPELINE takes options of benchmarks/pipeline.py.
 PIPELINE ?=
 benchmark: .venv/dev.stamp browser
 	$(BIN)/python -m benchmarks.pipeline --out benchmarks/results/pipeline.md $(PIPELINE)
 	$(BIN)/python -m benchmarks.webcam --out benchmarks/results/webcam.json
+	$(BIN)/python -m benchmarks.sessions --out benchmarks/results/sessions.md
 
 # After a change of dependencies: the lock, and what pip and hosted Spaces read.
 lock: $(UV)

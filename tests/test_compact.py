@@ -33,7 +33,7 @@ def test_it_is_whole_small_and_the_default():
     pack = resolve()
     assert pack.spec.name == "compact"
     assert pack.missing == {}
-    assert set(pack.paths) == {"detector", "attributes", "emotion"}
+    assert set(pack.paths) == {"detector", "verifier", "attributes", "emotion"}
     assert sum(path.stat().st_size for path in pack.paths.values()) < MAX_BYTES
     for file in pack.spec.files.values():
         assert file.sha256

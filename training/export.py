@@ -1,7 +1,7 @@
 r"""Write a trained network as an ONNX file of the compact pack.
 
     python -m training.export detector --run RUN --data scenes.zip --shift -0.2 --out detector.onnx
-    python -m training.export verifier --run RUN --data RUN/candidates.npz --out verifier.onnx
+    python -m training.export verifier --run RUN --data RUN/candidates.npz --shift 0.2 --out verifier.onnx
     python -m training.export attributes --run RUN --data utkface.zip --teacher scrfd_2.5g_kps.onnx --mirror \
         --out attributes.onnx
     python -m training.export emotion --run RUN --data fer2013.zip --mirror --out emotion.onnx
@@ -21,7 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from training import attributes, emotion, networks, verifier
 from training.loop import best_weights
-from training.networks import Detector, Mirrored
+from training.networks import Averaged, Detector, Mirrored
 from training.quantize import expressions, people, places, quantize, scenes
 
 OPSET = 18
@@ -80,18 +80,34 @@ def main() -> None:
     """Read the command line and export."""
     parser = argparse.ArgumentParser(description="Export a trained network to ONNX.")
     parser.add_argument("stage", choices=list(NETWORKS))
-    parser.add_argument("--run", type=Path, required=True, help="folder with checkpoint.pt")
+    parser.add_argument(
+        "--run",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="folder with checkpoint.pt; with several, their networks' answers are averaged",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write")
-    parser.add_argument("--shift", type=float, default=0.0, help="added to the detector's score logits")
+    parser.add_argument("--shift", type=float, default=0.0, help="detector, verifier: added to the logits of faces")
     parser.add_argument("--data", type=Path, required=True, help="what the ranges of the activations are taken from")
     parser.add_argument("--teacher", type=Path, help="attributes: the detector that found the faces' key points")
-    parser.add_argument("--cache", type=Path, help="attributes: folder with decoded pictures (default: --run)")
+    parser.add_argument(
+        "--cache", type=Path, help="attributes: folder with decoded pictures (default: the first --run)"
+    )
     parser.add_argument("--mirror", action="store_true", help="average with the mirrored face: slower, a bit better")
     parser.add_argument("--classes", type=int, help="attributes: the file is a further head of so many classes")
     arguments = parser.parse_args()
-    network = networks.further_head(arguments.classes) if arguments.classes else NETWORKS[arguments.stage]()
-    network.load_state_dict(best_weights(arguments.run))
-    network = folded(network.eval())
+    trained = []
+    for run in arguments.run:
+        network = networks.further_head(arguments.classes) if arguments.classes else NETWORKS[arguments.stage]()
+        network.load_state_dict(best_weights(run))
+        if arguments.stage == "verifier":
+            with torch.no_grad():
+                network.last.bias[0] += arguments.shift
+        trained.append(folded(network.eval()))
+    if len(trained) > 1 and arguments.stage == "detector":
+        parser.error("detectors cannot be averaged: give one --run")
+    network = trained[0] if len(trained) == 1 else Averaged(trained).eval()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         exact = Path(folder) / "exact.onnx"
@@ -111,7 +127,7 @@ def main() -> None:
             elif arguments.stage == "emotion":
                 batches = expressions(arguments.data)
             else:
-                batches = people(arguments.data, arguments.teacher, arguments.cache or arguments.run)
+                batches = people(arguments.data, arguments.teacher, arguments.cache or arguments.run[0])
             quantize(exact, arguments.out, batches)
     print(f"{arguments.out}: {arguments.out.stat().st_size} bytes")
 

@@ -190,3 +190,15 @@ class Mirrored(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return what the network returns."""
         return (self.network(x) + self.network(x.flip(3))) / 2
+
+
+class Averaged(nn.Module):
+    """Averages the logits of several networks: each errs in its own way."""
+
+    def __init__(self, networks: list[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what each network returns."""
+        return torch.stack([network(x) for network in self.networks]).mean(0)

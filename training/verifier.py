@@ -28,8 +28,9 @@ from faceinsight.inference.crops import scaled_box_crop
 from faceinsight.inference.detector import Detector
 from faceinsight.inference.session import create_session
 from faceinsight.packs.spec import DetectorSpec, ModelFile
+from training.alignment import cached_points
 from training.canvases import Composer, Teacher
-from training.data import TEST_FOLD, VALIDATION_FOLD, Floats, Picture, fold, read_faces, read_scenes, spoil
+from training.data import TEST_FOLD, VALIDATION_FOLD, Floats, Picture, Scene, fold, read_faces, read_scenes, spoil
 from training.detection import detect
 from training.loop import Loop, Plan, Shuffled, answers, fit, parser, prepare
 from training.networks import verifier
@@ -43,6 +44,8 @@ RIM_PIXELS = (STORED - SIZE) // 2
 DOUBT = 0.06
 """Least score of the detector's that makes a candidate."""
 PER_PICTURE = 14
+SURE = 0.8
+"""The teacher's score of a face that nobody doubts."""
 INPUT_SIZES = ((320, 320), (640, 640))
 
 
@@ -123,6 +126,29 @@ def target(shared: npt.NDArray[np.float64], scores: Floats) -> tuple[float, int 
     return float("nan") if (shared[scores >= 0.3] >= 0.15).any() else 0.0, None
 
 
+def framed_face(picture: Picture, box: Floats, rng: np.random.Generator) -> tuple[Picture, Floats]:
+    """Return a UTKFace picture with some border and in some size, and the truth (1, 5): a face alone in its picture."""
+    left, top, right, bottom = (int(v) for v in rng.integers(0, 100, 4))
+    kind = cv2.BORDER_REPLICATE if rng.random() < 0.3 else cv2.BORDER_CONSTANT
+    colour = (0, 0, 0) if rng.random() < 0.6 else tuple(int(c) for c in rng.integers(0, 256, 3))
+    framed = cv2.copyMakeBorder(np.ascontiguousarray(picture), top, bottom, left, right, kind, value=colour)
+    factor = float(np.exp(rng.uniform(np.log(0.4), np.log(2.5))))
+    scaled = np.asarray(cv2.resize(framed, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
+    return scaled, np.append(np.add(box, (left, top, left, top)) * factor, SURE)[None].astype(np.float32)
+
+
+def cut_out(scene: Scene, rng: np.random.Generator) -> tuple[Picture, Floats]:
+    """Return what of a scene lies around one of its faces, and the boxes there (M, 5)."""
+    box = scene.boxes[int(rng.integers(len(scene.boxes)))]
+    side = float(max(box[2] - box[0], box[3] - box[1]))
+    reach = rng.uniform(0.05, 0.9, 4) * side
+    x1, y1 = (max(0, int(box[i] - reach[i])) for i in range(2))
+    x2, y2 = int(box[2] + reach[2]) + 1, int(box[3] + reach[3]) + 1
+    middles = (scene.boxes[:, :2] + scene.boxes[:, 2:4]) / 2
+    inside = ((middles > (x1, y1)) & (middles < (x2, y2))).all(axis=1)
+    return scene.picture[y1:y2, x1:x2], scene.boxes[inside] - np.array((x1, y1, x1, y1, 0), np.float32)
+
+
 def mine(arguments: argparse.Namespace, rng: np.random.Generator) -> tuple[Candidates, Candidates]:
     """Return candidates to learn from and those of fold 1, kept in ``--out`` once they are made."""
     paths = arguments.out / "candidates.npz", arguments.out / "held.npz"
@@ -135,6 +161,15 @@ def mine(arguments: argparse.Namespace, rng: np.random.Generator) -> tuple[Candi
         miner = Miner(arguments.detector, rng, arguments.threads)
         for scene in scenes:
             miner.look(scene.picture, scene.boxes)
+        # A portrait or a tight crop has a border close to the face, which on a canvas is rare.
+        _, boxes, found = cached_points(
+            faces.pictures, arguments.teacher, 128, (arguments.cache or arguments.out) / "utkface_points.npz"
+        )
+        for index in rng.permutation(chosen[found[chosen]])[: arguments.portraits]:
+            miner.look(*framed_face(spoil(faces.pictures[index], rng), boxes[index], rng))
+        busy = [scene for scene in scenes if len(scene.boxes)]
+        for index in rng.integers(0, len(busy), arguments.portraits):
+            miner.look(*cut_out(busy[index], rng))
         for count in range(arguments.canvases):
             canvas = composer.canvas(rng)
             found = detect(teacher.run, canvas)
@@ -234,6 +269,7 @@ def main() -> None:
     options.add_argument("--teacher", type=Path, required=True, help="an SCRFD detector, 640x640")
     options.add_argument("--detector", type=Path, required=True, help="the compact detector's ONNX file")
     options.add_argument("--canvases", type=int, default=3500, help="composed pictures to find candidates in")
+    options.add_argument("--portraits", type=int, default=2500, help="single faces, and cut out ones, to add")
     options.add_argument("--batch", type=int, default=128)
     train(options.parse_args())
 

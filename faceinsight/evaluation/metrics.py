@@ -17,6 +17,8 @@ IOU = 0.5
 # A reference box that is less sure than this is neither needed nor a false alarm.
 SURE = 0.6
 THRESHOLD = 0.5
+# False alarms a found face at which detectors are compared.
+ALARM_RATE = 0.05
 PARETO_THRESHOLDS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 # Sides of a face in pixels when the picture's longest side is scaled to INPUT_SIDE, SCRFD's usual input.
 INPUT_SIDE = 640
@@ -246,6 +248,9 @@ class DetectionMetrics:
             precision at each recall being the best at that recall or more (PASCAL VOC 2010).
         keypoint_error: Mean distance of found faces' key points as a share of the box's side.
         pareto: The detector at thresholds from 0.1 to 0.9.
+        at_alarm_rate: The detector at the lowest threshold with at most `ALARM_RATE` false alarms a found
+            face; None where there is none.
+        recall_32_at_alarm_rate: The recall of faces of 32 pixels or more there; None without such a face.
     """
 
     faces: int
@@ -256,6 +261,8 @@ class DetectionMetrics:
     ap50: float
     keypoint_error: float | None
     pareto: tuple[OperatingPoint, ...]
+    at_alarm_rate: OperatingPoint | None
+    recall_32_at_alarm_rate: float | None
 
 
 def precision_recall(matches: Sequence[Matches]) -> tuple[Floats, Floats]:
@@ -277,6 +284,13 @@ def detection_metrics(matches: Sequence[Matches]) -> DetectionMetrics:
     )
     needed = np.concatenate([m.needed for m in matches])
     hit = right & (scores >= THRESHOLD)
+    ranked = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(right[ranked])
+    # A threshold cannot part boxes with the same score.
+    ends = np.diff(scores[ranked], append=-1.0) != 0
+    few = np.flatnonzero(ends & (np.arange(1, len(ranked) + 1) - hits <= ALARM_RATE * hits))
+    lowest = float(scores[ranked[few[-1]]]) if len(few) else None
+    large = int((needed >= 32).sum())
 
     def at(threshold: float) -> OperatingPoint:
         shown = scores >= threshold
@@ -307,4 +321,8 @@ def detection_metrics(matches: Sequence[Matches]) -> DetectionMetrics:
         ap50=float((np.diff(recall, prepend=0) * best).sum()),
         keypoint_error=float(known.mean()) if len(known) else None,
         pareto=tuple(map(at, PARETO_THRESHOLDS)),
+        at_alarm_rate=None if lowest is None else at(lowest),
+        recall_32_at_alarm_rate=None
+        if lowest is None or not large
+        else int((right & (sides >= 32) & (scores >= lowest)).sum()) / large,
     )

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from faceinsight.evaluation.metrics import (
+    ALARM_RATE,
     SURE,
     THRESHOLD,
     AgeMetrics,
@@ -155,6 +156,7 @@ def _detection_lines(detection: DetectionMetrics) -> list[str]:
         f"{_percent(detection.at.precision)}, {detection.at.false_alarms} false alarms, "
         f"{detection.false_alarms_in_empty} of them in the {detection.empty_pictures} pictures without a face.",
         f"AP50 {detection.ap50:.1%}, key point error {points}.",
+        *_alarm_rate_lines(detection),
         "",
         *_table(
             ("face size", "faces", "recall"),
@@ -174,6 +176,16 @@ def _detection_lines(detection: DetectionMetrics) -> list[str]:
                 for p in detection.pareto
             ],
         ),
+    ]
+
+
+def _alarm_rate_lines(detection: DetectionMetrics) -> list[str]:
+    point = detection.at_alarm_rate
+    if point is None:
+        return []
+    return [
+        f"With one false alarm in {1 / ALARM_RATE:.0f} found faces (threshold {point.threshold:.2f}): recall "
+        f"{point.recall:.1%}, of faces of 32 pixels or more {_percent(detection.recall_32_at_alarm_rate)}."
     ]
 
 

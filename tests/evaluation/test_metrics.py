@@ -116,9 +116,21 @@ def test_detection():
     assert [p.threshold for p in m.pareto] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
     assert [p.found for p in m.pareto] == [3, 3, 3, 3, 2, 2, 2, 1, 1]
     assert [p.false_alarms for p in m.pareto] == [3, 2, 2, 2, 2, 2, 1, 1, 0]
+    assert (m.at_alarm_rate.threshold, m.at_alarm_rate.found, m.at_alarm_rate.false_alarms) == (0.95, 1, 0)
+    assert m.recall_32_at_alarm_rate == 0
 
 
 def test_detection_of_nothing_at_all():
     m = detection_metrics([match(np.empty((0, 5)), None, np.empty((0, 5)), None, (10, 10))])
     assert (m.faces, m.at.recall, m.at.precision, m.at.alarms_per_face, m.ap50) == (0, 0, None, None, 0)
-    assert m.keypoint_error is None
+    assert (m.keypoint_error, m.at_alarm_rate, m.recall_32_at_alarm_rate) == (None, None, None)
+
+
+def test_recall_where_one_in_twenty_is_a_false_alarm():
+    face, nothing = np.array([[*BOX, 1.0]]), np.empty((0, 5))
+    found = [match(np.array([[*BOX, 0.9 - n / 100]]), None, face, None, (64, 64)) for n in range(40)]
+    alarms = [match(np.array([[*BOX, score]]), None, nothing, None, (64, 64)) for score in (0.895, 0.545, 0.505, 0.505)]
+    m = detection_metrics([*found, *alarms, match(nothing, None, face, None, (64, 64))])
+    # Two false alarms to forty faces; the next two, with one score, would be too many.
+    assert (m.at_alarm_rate.found, m.at_alarm_rate.false_alarms) == (40, 2)
+    assert m.recall_32_at_alarm_rate == pytest.approx(40 / 41)
