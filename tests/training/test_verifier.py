@@ -11,6 +11,7 @@ onnx = pytest.importorskip("onnx")
 
 from faceinsight.inference.session import create_session, run_batched  # noqa: E402
 from training import verifier  # noqa: E402
+from training.data import Scene  # noqa: E402
 from training.emotion import MIXED, SIZE, blended  # noqa: E402
 from training.export import folded, write  # noqa: E402
 from training.networks import Classifier, Mirrored  # noqa: E402
@@ -41,6 +42,21 @@ def test_the_box_moves_with_the_picture():
         seen = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
         # Blurred, it reaches a little further.
         np.testing.assert_allclose(seen, box, atol=3)
+
+
+def test_a_framed_or_cut_out_face_keeps_its_box():
+    rng = np.random.default_rng(1)
+    picture = np.zeros((128, 128, 3), np.uint8)
+    picture[40:100, 30:80] = 255
+    box = np.array([30, 40, 80, 100], np.float32)
+    scene = Scene("a.jpg", picture, np.array([[*box, 0.7], [120, 0, 128, 8, 0.9]], np.float32), np.zeros((2, 5, 2)))
+    for _ in range(20):
+        for shown, truth in (verifier.framed_face(picture, box, rng), verifier.cut_out(scene, rng)):
+            for x1, y1, x2, y2, score in truth:
+                assert 0.6 < score < 0.95
+                inside = shown[max(0, round(y1)) : round(y2), max(0, round(x1)) : round(x2)]
+                # The second box of the scene lies on black.
+                assert inside.mean() > 230 or (score > 0.85 and inside.mean() == 0)
 
 
 def test_mixing_keeps_what_a_batch_holds():
