@@ -120,7 +120,8 @@ class Detector:
     def _verified(self, image: npt.NDArray[np.uint8], faces: list[Face]) -> list[Face]:
         """Asks the verifier about the doubtful ones; returns all, the surest first.
 
-        Their scores then carry its evidence as well, and their boxes are its own.
+        Their scores then carry its evidence as well, below the scores of those that needed none, and their
+        boxes are its own.
         """
         low, high = self._doubt
         doubtful = [i for i, face in enumerate(faces) if low <= face.det_score < high]
@@ -128,18 +129,23 @@ class Detector:
             return faces
         half = self._verifier.spec.crop_scale / 2
         answers = self._verifier.run(image, [faces[i] for i in doubtful]).tolist()
+        verified = list(faces)
         for i, answer in zip(doubtful, answers, strict=True):
             face, logit, edges = faces[i], answer[0], answer[1:5]
             odds = face.det_score / (1 - face.det_score) * math.exp(min(max(logit, -30.0), 30.0))
+            score = odds / (1 + odds)
+            score = min(score, 0.5) + max(score - 0.5, 0.0) * max(2 * high - 1, 0.0)
             reach = half * _longest(face)
             x, y = (face.bbox[0] + face.bbox[2]) / 2, (face.bbox[1] + face.bbox[3]) / 2
             x1, y1, x2, y2 = (middle + edge * reach for middle, edge in zip((x, y, x, y), edges, strict=True))
             bbox = (x1, y1, x2, y2) if min(x2 - x1, y2 - y1) >= 1 else face.bbox
-            faces[i] = replace(face, bbox=bbox, det_score=odds / (1 + odds))
-        faces.sort(key=lambda face: -face.det_score)
-        # Boxes that only touched the same face lie on it now.
-        kept = self._scrfd.nms(np.array([(*face.bbox, face.det_score) for face in faces], np.float32))
-        return [faces[i] for i in kept]
+            verified[i] = replace(face, bbox=bbox, det_score=score)
+        # Boxes that only touched the same face lie on it now: the one of which the detector was surest has the best
+        # key points, if the verifier agrees.
+        order = sorted(range(len(faces)), key=lambda i: (verified[i].det_score < 0.5, -faces[i].det_score))
+        ranked = [(*verified[i].bbox, 1 - rank / len(order)) for rank, i in enumerate(order)]
+        kept = [verified[order[rank]] for rank in self._scrfd.nms(np.array(ranked, np.float32))]
+        return sorted(kept, key=lambda face: -face.det_score)
 
     def input_sizes(self, width: int, height: int, smallest: float = 0) -> tuple[tuple[int, int], ...]:
         """Returns (width, height) in pixels of every pass over a picture.

@@ -114,9 +114,10 @@ def test_a_verifier_settles_the_doubtful_faces_only(tmp_path, colour, better):
     reach = 60 / 255 * 0.9 * 16
     assert second.bbox == pytest.approx((80 - reach, 80 - reach, 80 + reach, 80 + reach), abs=0.2)
     assert second.kps == doubtful.kps
-    # The odds are multiplied by e to the power of the evidence.
+    # The odds are multiplied by e to the power of the evidence, and stay below those of the sure.
     logit = 4 * (colour[0] - colour[2]) / 255
-    assert second.det_score == pytest.approx(1 / (1 + (1 / doubtful.det_score - 1) * np.exp(-logit)), abs=0.01)
+    score = 1 / (1 + (1 / doubtful.det_score - 1) * np.exp(-logit))
+    assert second.det_score == pytest.approx(0.5 + 0.9 * (score - 0.5) if better else score, abs=0.01)
     assert len(both.detect(picture, 0.6)) == 1 + better
 
 
