@@ -23,7 +23,7 @@ _EMOTION_S = 0.6
 _GENDER_S = 20.0
 _AGES = 256
 # How much likelier another class must become before it replaces the one on show.
-_EMOTION_MARGIN = 0.1
+_EMOTION_MARGIN = 0.2
 _GENDER_MARGIN = 0.2
 # Ages further from the median than this many years count less (Huber's weights).
 _HUBER_YEARS = 2.0

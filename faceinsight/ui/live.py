@@ -37,7 +37,7 @@ MAX_ROWS = 20_000
 # Where the visitor sets none: the smallest face, as a share of the frame's longer side.
 SMALLEST_SHARE = 1 / 16
 
-NO_EMOTION = "This model pack says nothing about emotions: choose another one under Settings."
+NO_EMOTION = "This model pack says nothing about emotions: choose another one in the panel."
 
 # Milliseconds of analysis for a frame, where it cannot do with less.
 BUDGET_MS = 25.0
