@@ -67,6 +67,8 @@ function faceInsightLive(element, server) {
     part("figures").hidden = true;
     part("notice").innerHTML = hint;
     part("bars").replaceChildren();
+    part("without").textContent = "";
+    part("mood").hidden = false;
     part("who").textContent = "Emotion";
     part("timeline").width = part("timeline").width;
     document.querySelector("#webcam-table tbody").replaceChildren();

@@ -1,4 +1,4 @@
-"""Turns an exported network into one that computes with 8-bit integers: over twice as fast on a CPU, half the file.
+"""Turns an exported network into one that computes with 8-bit integers: faster on a CPU, half the file.
 
 The ranges of the activations come from a few hundred training pictures. Weights use 7 of their 8 bits, as processors
 without VNNI add two products in 16 bits, which 8 would overflow.

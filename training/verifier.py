@@ -162,10 +162,10 @@ def mine(arguments: argparse.Namespace, rng: np.random.Generator) -> tuple[Candi
         for scene in scenes:
             miner.look(scene.picture, scene.boxes)
         # A portrait or a tight crop has a border close to the face, which on a canvas is rare.
-        _, boxes, found = cached_points(
+        _, boxes, seen = cached_points(
             faces.pictures, arguments.teacher, 128, (arguments.cache or arguments.out) / "utkface_points.npz"
         )
-        for index in rng.permutation(chosen[found[chosen]])[: arguments.portraits]:
+        for index in rng.permutation(chosen[seen[chosen]])[: arguments.portraits]:
             miner.look(*framed_face(spoil(faces.pictures[index], rng), boxes[index], rng))
         busy = [scene for scene in scenes if len(scene.boxes)]
         for index in rng.integers(0, len(busy), arguments.portraits):
@@ -268,7 +268,7 @@ def main() -> None:
     options.add_argument("--faces", type=Path, required=True, help="utkface.zip")
     options.add_argument("--teacher", type=Path, required=True, help="an SCRFD detector, 640x640")
     options.add_argument("--detector", type=Path, required=True, help="the compact detector's ONNX file")
-    options.add_argument("--canvases", type=int, default=3500, help="composed pictures to find candidates in")
+    options.add_argument("--canvases", type=int, default=3000, help="composed pictures to find candidates in")
     options.add_argument("--portraits", type=int, default=2500, help="single faces, and cut out ones, to add")
     options.add_argument("--batch", type=int, default=128)
     train(options.parse_args())

@@ -211,6 +211,9 @@ def test_a_pack_without_emotions_says_so(browser, tmp_path):
         expect(visit.page.locator("#webcam-table td").first).to_have_text("1", timeout=20_000)
         expect(visit.page.locator("#webcam-without")).to_contain_text("says nothing about emotions")
         expect(visit.page.locator("#webcam-mood")).to_be_hidden()
+        visit.page.locator("#webcam-input").get_by_text("Stop").click()
+        expect(visit.page.locator("#webcam-without")).to_have_text("")
+        expect(visit.page.locator("#webcam-mood")).to_be_visible()
         assert visit.errors == []
         visit.close()
 
