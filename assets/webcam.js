@@ -2,7 +2,7 @@
 function faceInsightLive(element, server) {
   const MAX_SIDE = 640; // of the frames that are sent
   const QUALITY = 0.8;
-  const SLOW_MS = 120; // below it, one frame is analysed while the next is on its way; above, that would only queue
+  const SLOW_MS = 120; // a server that is quicker analyses one frame while the next is on its way; another would only queue
   const RETRY_MS = 2000; // after a problem
   const PATIENCE_MS = 10000; // with an answer of the server
   const STALE_MS = 2000; // labels that old are not shown
@@ -98,7 +98,7 @@ function faceInsightLive(element, server) {
     if (!running() || !settings()) return;
     if (!live) begin();
     shownAt = frame.captureTime ?? now;
-    if (flying < (delays.at(-1)?.ms < SLOW_MS ? 2 : 1) && now >= retryAt) send(shownAt, frame.mediaTime);
+    if (flying < (answer?.ms < SLOW_MS ? 2 : 1) && now >= retryAt) send(shownAt, frame.mediaTime);
     if (paint(now)) painted.push({ at: now });
     if (now >= readAt) {
       readAt = now + READ_MS;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +28,8 @@ PALETTE: tuple[Color, ...] = (
     (240, 120, 60),
 )
 _INK: Color = (16, 20, 28)
+# Width of a space, in text heights.
+_SPACE = 0.25
 LABELS = ("Number", "Age", "Gender", "Emotion", "Confidence")
 # Below this width a label would hide its face: the number alone is drawn.
 _NARROW_IN_TEXT_HEIGHTS = 2.0
@@ -133,20 +136,32 @@ def label_lines(face: Face, number: int, labels: Sequence[str], text_px: int) ->
     return caption(face, number, labels)
 
 
-@lru_cache(maxsize=512)
 def _label_patch(lines: tuple[str, ...], text_px: int, color: Color) -> UInt8Array:
-    """Renders text on a coloured card; cached, as most frames repeat the last one's labels."""
-    font = ImageFont.load_default(text_px)
+    """Puts text on a coloured card, word by word: most words are those of the last frame."""
     pad = max(text_px // 4, 2)
-    row = round(text_px * 1.2)
-    width = round(max(font.getlength(line) for line in lines)) + 2 * pad
-    card = Image.new("RGB", (width, row * len(lines) + pad), color)
-    pen = ImageDraw.Draw(card)
-    for number, line in enumerate(lines):
-        pen.text((pad, pad / 2 + number * row), line, font=font, fill=_INK)
-    patch = np.asarray(card)
-    patch.setflags(write=False)
+    space = round(text_px * _SPACE)
+    words = [[_word(word, text_px, color) for word in line.split(" ")] for line in lines]
+    row = words[0][0].shape[0]
+    width = max(sum(word.shape[1] for word in line) + space * (len(line) - 1) for line in words)
+    patch = np.empty((row * len(lines) + pad, width + 2 * pad, 3), np.uint8)
+    patch[:] = color
+    for number, line in enumerate(words):
+        top, left = pad // 2 + number * row, pad
+        for word in line:
+            patch[top : top + row, left : left + word.shape[1]] = word
+            left += word.shape[1] + space
     return patch
+
+
+@lru_cache(maxsize=4096)
+def _word(text: str, text_px: int, color: Color) -> UInt8Array:
+    """Renders a word (H, W, 3); cached, as drawing letters takes longer than all else that is drawn."""
+    font = ImageFont.load_default(text_px)
+    card = Image.new("RGB", (math.ceil(font.getlength(text)), round(text_px * 1.2)), color)
+    ImageDraw.Draw(card).text((0, 0), text, font=font, fill=_INK)
+    word = np.asarray(card)
+    word.setflags(write=False)
+    return word
 
 
 def _paste_label(canvas: UInt8Array, face: Face, patch: UInt8Array, line_px: int) -> None:

@@ -100,12 +100,20 @@ def toy_detector(path: Path) -> Path:
     return _save(path, nodes, [image], outputs, constants)
 
 
-def _mean_model(path: Path, side: int, weights: np.ndarray, batch: int | str = "n") -> Path:
+def _mean_model(path: Path, side: int, weights: np.ndarray, batch: int | str = "n", pixels: bool = False) -> Path:
     """Writes a model whose output row is the crop's mean colour (0 to 1) times `weights` (3, K)."""
     image = helper.make_tensor_value_info("data", TensorProto.FLOAT, [batch, 3, side, side])
+    first = []
+    if pixels:
+        image = helper.make_tensor_value_info("pixels", TensorProto.UINT8, [batch, side, side, 3])
+        first = [
+            helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
+            helper.make_node("Cast", ["planes"], ["data"], to=TensorProto.FLOAT),
+        ]
     out = helper.make_tensor_value_info("row", TensorProto.FLOAT, [batch, weights.shape[1]])
     # insightface tells by these two that the model normalises by itself.
     nodes = [
+        *first,
         helper.make_node("Sub", ["data", "zero"], ["minus"], name="_minusscalar0"),
         helper.make_node("Mul", ["minus", "one"], ["times"], name="_mulscalar0"),
         helper.make_node("GlobalAveragePool", ["times"], ["pooled"]),
@@ -137,9 +145,12 @@ def toy_age_distribution(path: Path, years: int = 101) -> Path:
     return _mean_model(path, 96, rows)
 
 
-def toy_colour_classifier(path: Path, weights: np.ndarray, side: int = 8) -> Path:
-    """Writes a classifier whose logits are the crop's mean colour (0 to 1) times `weights` (3, K)."""
-    return _mean_model(path, side, weights)
+def toy_colour_classifier(path: Path, weights: np.ndarray, side: int = 8, pixels: bool = False) -> Path:
+    """Writes a classifier whose logits are the crop's mean colour (0 to 1) times `weights` (3, K).
+
+    With `pixels`, its input is uint8 (n, side, side, 3).
+    """
+    return _mean_model(path, side, weights, pixels=pixels)
 
 
 def toy_classifier(path: Path, classes: int, side: int = 224, seed: int = 7) -> Path:

@@ -24,7 +24,6 @@ INPUT_SIZES = "input_sizes = [[320, 320], [640, 640]] # width, height pairs\nfin
 """The smaller input costs a quarter more and finds the faces that fill the larger one."""
 DOUBT = "[0.15, 0.7]"
 """Detection scores that the verifier looks into; chosen on fold 1."""
-PIXELS = 'color = "rgb"\nmean = [127.5, 127.5, 127.5]\nstd = [128.0, 128.0, 128.0]'
 
 
 def stage(folder: Path, name: str, rest: str) -> str:
@@ -53,19 +52,19 @@ def main() -> None:
         arguments.folder,
         "verifier",
         f'size = [{verifier.SIZE}, {verifier.SIZE}] # width, height\ncrop = "scaled_box"\n'
-        f"crop_scale = {verifier.CROP_SCALE}\n{PIXELS}\ndoubt = {DOUBT}",
+        f"crop_scale = {verifier.CROP_SCALE}\ndoubt = {DOUBT}",
     )
     text += stage(
         arguments.folder,
         "attributes",
         f'size = [{attributes.SIZE}, {attributes.SIZE}] # width, height\ncrop = "aligned"\n'
-        f'crop_scale = {attributes.CROP_SCALE}\n{PIXELS}\noutput = "age_distribution"',
+        f'crop_scale = {attributes.CROP_SCALE}\noutput = "age_distribution"',
     )
     text += stage(
         arguments.folder,
         "emotion",
         f'size = [{emotion.SIZE}, {emotion.SIZE}] # width, height\ncrop = "scaled_box"\n'
-        f"crop_scale = {emotion.CROP_SCALE}\n{PIXELS}\nlabels = [{labels}]\n"
+        f"crop_scale = {emotion.CROP_SCALE}\nlabels = [{labels}]\n"
         f"temperature = {arguments.temperature:.3f}",
     )
     (arguments.folder / "pack.toml").write_text(text)

@@ -14,7 +14,7 @@ from insightface.model_zoo.scrfd import SCRFD
 
 from faceinsight.errors import ModelFileError
 from faceinsight.inference.face_model import FaceModel
-from faceinsight.inference.session import FloatArray
+from faceinsight.inference.session import FloatArray, takes_pixels
 from faceinsight.packs.spec import DetectorSpec
 from faceinsight.results import BBox, Face
 
@@ -30,7 +30,9 @@ class _Scrfd(SCRFD):  # type: ignore[misc]
 
     def forward(self, img: npt.NDArray[np.uint8], threshold: float) -> tuple[list[FloatArray], ...]:
         """Runs the network on an RGB picture of the input's size; scores, boxes, key points by stride."""
-        blob = cv2.dnn.blobFromImage(img, 1.0 / self.input_std, mean=(self.input_mean,) * 3)
+        blob: npt.NDArray[Any] = img[None]
+        if not takes_pixels(self.session):
+            blob = cv2.dnn.blobFromImage(img, 1.0 / self.input_std, mean=(self.input_mean,) * 3)
         outputs = [o.reshape(-1, o.shape[-1]) for o in self.session.run(self.output_names, {self.input_name: blob})]
         found: tuple[list[FloatArray], ...] = ([], [], [])
         for level, stride in enumerate(self._feat_stride_fpn):

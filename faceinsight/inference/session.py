@@ -65,12 +65,17 @@ def create_session(
         raise ModelFileError(f"{path} is not a model that ONNX Runtime can run: replace the file.") from error
 
 
-def run_batched(session: ort.InferenceSession, batch: FloatArray) -> FloatArray:
+def takes_pixels(session: ort.InferenceSession) -> bool:
+    """Returns whether a model takes pictures as they are, (N, H, W, 3) uint8."""
+    return bool(session.get_inputs()[0].type == "tensor(uint8)")
+
+
+def run_batched(session: ort.InferenceSession, batch: FloatArray | npt.NDArray[np.uint8]) -> FloatArray:
     """Runs a one-input, one-output model on a batch.
 
     Args:
         session: The model.
-        batch: (N, 3, H, W) float32 with N >= 1.
+        batch: What the model takes, (N, ...) with N >= 1.
 
     Returns:
         (N, K) float32, the model's first output, row i for batch[i].
@@ -84,6 +89,6 @@ def run_batched(session: ort.InferenceSession, batch: FloatArray) -> FloatArray:
         part = batch[start : start + step]
         count = len(part)
         if count < step and step == fixed:
-            part = np.concatenate([part, np.zeros((step - count, *part.shape[1:]), np.float32)])
+            part = np.concatenate([part, np.zeros((step - count, *part.shape[1:]), part.dtype)])
         rows.append(session.run(None, {inputs.name: part})[0][:count])
     return np.concatenate(rows).reshape(len(batch), -1).astype(np.float32, copy=False)

@@ -48,8 +48,8 @@ class FaceModelSpec:
         crop_scale: How much more than the template ("aligned") or than the longest side of the
             box ("scaled_box") the crop shows.
         color: Channel order of the input, "rgb" or "bgr".
-        mean: Per channel, subtracted from pixel values 0 to 255.
-        std: Per channel, divides the difference.
+        mean: Per channel, subtracted from pixel values 0 to 255; not for a model whose input is uint8.
+        std: Per channel, divides the difference; as `mean`.
         output: How to read the output row: "genderage" (logits female and male, age / 100),
             "age_distribution" (logits female and male, then one logit a year from 0),
             "classes" (one logit a label), "classes_valence_arousal" (the same, then the two) or "face_box"

@@ -137,9 +137,11 @@ class Visitors:
                 values of the side panel) and `record` (the number of the page's recording; 0 for none).
 
         Returns:
-            What `overlay` returns, `ms` that it took, while recording `rows` (their number) and `full`
-            (whether no more are kept); or `late` where a newer frame came first; or `problem`, a sentence.
+            What `overlay` returns, `ms` that it took here (waiting included), while recording `rows` (their
+            number) and `full` (whether no more are kept); or `late` where a newer frame came first; or
+            `problem`, a sentence.
         """
+        came = time.perf_counter()
         try:
             visitor = self._enter(session)
             if visitor is None:
@@ -148,7 +150,7 @@ class Visitors:
                 settings = Settings.of(tuple(data["settings"]))
                 # Outside the limiter: others go on while a pack is loaded.
                 analyzer = await run_sync(self._engine.analyzer, settings.pack)
-                return await run_sync(self._analyse, visitor, data, settings, analyzer, limiter=self._limiter)
+                return await run_sync(self._analyse, visitor, data, settings, analyzer, came, limiter=self._limiter)
         except FaceInsightError as error:
             return {"problem": str(error)}
         except Exception as error:
@@ -207,8 +209,9 @@ class Visitors:
             "and you are let in when one becomes free."
         )
 
-    def _analyse(self, visitor: Visitor, data: Answer, settings: Settings, analyzer: FaceAnalyzer) -> Answer:
-        began = time.perf_counter()
+    def _analyse(
+        self, visitor: Visitor, data: Answer, settings: Settings, analyzer: FaceAnalyzer, came: float
+    ) -> Answer:
         time_s = float(data["time"])
         # What is no number, or no end of time, would be the last frame ever taken.
         if not visitor.time_s < time_s < math.inf:
@@ -220,7 +223,7 @@ class Visitors:
         analysis = stream.process(picture, time_s)
         visitor.pack, visitor.analysis = settings.pack, analysis
         answer = overlay(analysis, settings.draw) | visitor.keep(int(data.get("record") or 0), analysis)
-        return answer | {"ms": round((time.perf_counter() - began) * 1000, 1)}
+        return answer | {"ms": round((time.perf_counter() - came) * 1000, 1)}
 
 
 def decode(picture: str) -> npt.NDArray[np.uint8]:

@@ -135,3 +135,41 @@ def test_describing_some_stages_keeps_what_others_said(toy_analyzer, two_faces):
         (alone,) = toy_analyzer.describe(image, faces[:1])
         assert one.age == pytest.approx(alone.age)
         assert one.emotion.probabilities == pytest.approx(alone.emotion.probabilities, abs=1e-5)
+
+
+def pixel_pack(folder, rest=""):
+    toy_detector(folder / "detector.onnx")
+    weights = np.array([[3, 0], [0, 3], [0, 1]])
+    toy_colour_classifier(folder / "floats.onnx", weights)
+    toy_colour_classifier(folder / "pixels.onnx", weights, pixels=True)
+    model = 'size = [8, 8]\ncrop = "scaled_box"\nlabels = ["a", "b"]\n'
+    heads = "".join(f'[heads.{name}]\nfile = "{name}.onnx"\n{model}{rest}' for name in ("floats", "pixels"))
+    (folder / "pack.toml").write_text(f'[detector]\nfile = "detector.onnx"\n{heads}')
+    return folder
+
+
+@pytest.mark.parametrize("color", ["rgb", "bgr"])
+def test_a_model_that_takes_pixels_gets_them_as_they_are(tmp_path, color):
+    analyzer = FaceAnalyzer(pixel_pack(tmp_path, f'color = "{color}"\n'))
+    picture = toy_picture({(1, 1): (255, 180, 90), (10, 8): (180, 255, 255)})
+    faces = analyzer.analyze(picture).faces
+    assert len(faces) == 2
+    for face in faces:
+        heads = dict(face.heads)
+        assert heads["pixels"].probabilities == pytest.approx(heads["floats"].probabilities, abs=1e-5)
+    assert len({dict(face.heads)["pixels"].probabilities for face in faces}) == 2
+
+
+@pytest.mark.parametrize("rest", ["mean = [127.5, 127.5, 127.5]\n", "std = [128.0, 128.0, 128.0]\n"])
+def test_pixels_are_not_to_be_normalised(tmp_path, rest):
+    with pytest.raises(ModelFileError, match="pixels.onnx takes pixels as they are: remove 'mean' and 'std'"):
+        FaceAnalyzer(pixel_pack(tmp_path, rest))
+
+
+def test_pixels_have_to_be_of_the_declared_size(tmp_path):
+    pack = pixel_pack(tmp_path)
+    toml = (pack / "pack.toml").read_text()
+    start = toml.index("[heads.pixels]")
+    (pack / "pack.toml").write_text(toml[:start] + toml[start:].replace("[8, 8]", "[9, 8]"))
+    with pytest.raises(ModelFileError, match="not faces of 9x8 pixels"):
+        FaceAnalyzer(pack)
