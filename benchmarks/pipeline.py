@@ -72,7 +72,7 @@ def heads() -> list[Frame]:
     cut = []
     for face in FaceAnalyzer("compact").detect(picture):
         x, y = (face.bbox[0] + face.bbox[2]) / 2, (face.bbox[1] + face.bbox[3]) / 2
-        reach = 0.85 * max(face.width, face.height)
+        reach = 0.85 * face.side
         x1, y1, x2, y2 = (round(v) for v in (x - reach, y - reach, x + reach, y + reach))
         if min(x1, y1) >= 0 and y2 <= picture.shape[0] and x2 <= picture.shape[1]:
             cut.append(picture[y1:y2, x1:x2])

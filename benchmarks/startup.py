@@ -1,26 +1,20 @@
-"""Measures the time from `python app.py` to its first page."""
+"""Measures the time from `python app.py` to its first page.
+
+python -m benchmarks.startup
+"""
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import socket
 import statistics
 import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def free_port() -> int:
-    """Returns a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from benchmarks.machine import machine
+from tests.conftest import ROOT
+from tests.serving import free_port
 
 
 def seconds_to_first_page(pack: str) -> float:
@@ -53,7 +47,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     args = parser.parse_args()
     times = [seconds_to_first_page(args.pack) for _ in range(args.runs)]
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(machine())
     print("seconds:", " ".join(f"{t:.2f}" for t in times))
     print(f"median:  {statistics.median(times):.2f}")
 

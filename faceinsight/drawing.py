@@ -185,7 +185,7 @@ def _blur(canvas: UInt8Array, face: Face) -> None:
     behind a face that begins to move: where the frame itself shows it counts too, and a little more.
     """
     boxes = [face.bbox] if face.raw is None else [face.bbox, face.raw.bbox]
-    more = _BLUR_MARGIN * max(face.width, face.height)
+    more = _BLUR_MARGIN * face.side
     low, high = np.min(boxes, axis=0) - more, np.max(boxes, axis=0) + more
     x1, y1, x2, y2 = box_pixels(canvas, (low[0], low[1], high[2], high[3]))
     region = canvas[y1:y2, x1:x2]
@@ -204,7 +204,7 @@ def face_thumbnail(image: UInt8Array, face: Face, margin: float = 0.25) -> UInt8
     Returns:
         (h, w, 3) uint8 RGB, inside the image.
     """
-    extra = max(face.width, face.height) * margin
+    extra = face.side * margin
     x1, y1, x2, y2 = face.bbox
     x1, y1, x2, y2 = box_pixels(image, (x1 - extra, y1 - extra, x2 + extra, y2 + extra))
     return np.ascontiguousarray(image[y1:y2, x1:x2])

@@ -239,7 +239,7 @@ def picture_quality(image: npt.NDArray[np.uint8], face: Face) -> float:
     # At one size, as the same face has more detail a pixel the fewer pixels it has.
     crop = cv2.resize(image[y1:y2, x1:x2, 1], (64, 64), interpolation=cv2.INTER_AREA)
     detail = float(cv2.Laplacian(crop, cv2.CV_32F).var())
-    size = min(max(face.width, face.height) / _GOOD_SIZE, 1.0)
+    size = min(face.side / _GOOD_SIZE, 1.0)
     quality = size * detail / (detail + _GOOD_SHARPNESS) * _frontality(face.kps) * face.det_score
     return max(quality, _LEAST_QUALITY)
 

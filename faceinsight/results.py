@@ -83,6 +83,11 @@ class Face:
         """Height of the box in pixels."""
         return self.bbox[3] - self.bbox[1]
 
+    @property
+    def side(self) -> float:
+        """The longer of the two, in pixels: what the size of a face means here."""
+        return max(self.width, self.height)
+
 
 def face_numbers(faces: Sequence[Face]) -> list[int]:
     """Returns the number by which each face is shown: 1, 2, 3, ...; in a stream its `track_id`, 0 for none yet."""

@@ -233,7 +233,7 @@ class FaceStream:
         if not self._search_due(missing) and self._is_cheap(regions):
             found: list[Face] = []
             for region, tracks in regions:
-                least = max(self.min_face, _SHRINK * min(max(t.face.width, t.face.height) for t in tracks))
+                least = max(self.min_face, _SHRINK * min(t.face.side for t in tracks))
                 found += [face for face in self._detect(image, least, region) if _is_inside(face, region, image)]
             matched = [track for track, _ in self.tracker.match(found, self._now)]
             if all(track in matched for track in known):

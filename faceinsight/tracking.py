@@ -149,7 +149,7 @@ def _overlap(track: Track, face: Face, now: float, least: float = _MIN_IOU) -> f
         return share
     old, new = np.array(track.face.kps), np.array(face.kps)
     moved = np.array(expected[:2]) - track.face.bbox[:2]
-    off = float(np.linalg.norm(old + moved - new, axis=1).mean()) / max(face.width, face.height)
+    off = float(np.linalg.norm(old + moved - new, axis=1).mean()) / face.side
     return share + _KPS_WEIGHT * max(0.0, 1 - 2 * off)
 
 
@@ -162,7 +162,7 @@ def _nearness(track: Track, face: Face, now: float) -> float:
     if now - track.seen_at > PAUSE_S:
         return 0.0
     x1, y1, x2, y2 = track.predict(now)
-    size, new = max(x2 - x1, y2 - y1), max(face.width, face.height)
+    size, new = max(x2 - x1, y2 - y1), face.side
     if max(size, new) > _MAX_RATIO * min(size, new):
         return 0.0
     away = math.hypot(x1 + x2 - face.bbox[0] - face.bbox[2], y1 + y2 - face.bbox[1] - face.bbox[3]) / 2

@@ -99,7 +99,7 @@ class Miner:
             wanted, index = target(row, truth[:, 4])
             box = np.full(4, np.nan, np.float32)
             if index is not None:
-                zoom = STORED / (max(face.width, face.height) * CROP_SCALE * STORED / SIZE)
+                zoom = STORED / (face.side * CROP_SCALE * STORED / SIZE)
                 middle = np.add(face.bbox[:2], face.bbox[2:]) / 2
                 box = ((truth[index, :4].reshape(2, 2) - middle) * zoom + STORED / 2).astype(np.float32).ravel()
             self._rows.append((crop, face.det_score, wanted, box))

@@ -116,8 +116,8 @@ class Detector:
             )
             for i, (x1, y1, x2, y2, score) in enumerate(boxes.tolist())
         )
-        verified = self._verified(image, [face for face in faces if _longest(face) >= smallest])
-        return tuple(face for face in verified if face.det_score >= threshold and _longest(face) >= smallest)
+        verified = self._verified(image, [face for face in faces if face.side >= smallest])
+        return tuple(face for face in verified if face.det_score >= threshold and face.side >= smallest)
 
     def _verified(self, image: npt.NDArray[np.uint8], faces: list[Face]) -> list[Face]:
         """Asks the verifier about the doubtful ones; returns all, the surest first.
@@ -137,7 +137,7 @@ class Detector:
             odds = face.det_score / (1 - face.det_score) * math.exp(min(max(logit, -30.0), 30.0))
             score = odds / (1 + odds)
             score = min(score, 0.5) + max(score - 0.5, 0.0) * max(2 * high - 1, 0.0)
-            reach = half * _longest(face)
+            reach = half * face.side
             x, y = (face.bbox[0] + face.bbox[2]) / 2, (face.bbox[1] + face.bbox[3]) / 2
             x1, y1, x2, y2 = (middle + edge * reach for middle, edge in zip((x, y, x, y), edges, strict=True))
             bbox = (x1, y1, x2, y2) if min(x2 - x1, y2 - y1) >= 1 else face.bbox
@@ -166,10 +166,6 @@ class Detector:
             # What fills a large input is found at the small one.
             sides = sorted({min(sides[0], _ceil(enough)), min(sides[-1], _ceil(enough))})
         return tuple((_ceil(side * width / longest), _ceil(side * height / longest)) for side in sides)
-
-
-def _longest(face: Face) -> float:
-    return max(face.width, face.height)
 
 
 def _ceil(side: float) -> int:

@@ -10,7 +10,11 @@ from typing import Any
 from faceinsight.errors import PackError
 
 CROPS = ("aligned", "scaled_box", "tight_box")
-OUTPUTS = ("genderage", "age_distribution", "classes", "classes_valence_arousal", "face_box")
+# How an output row may be read, by what it tells.
+ATTRIBUTES = ("genderage", "age_distribution")
+EMOTION = ("classes", "classes_valence_arousal")
+HEAD = ("classes",)
+VERIFIER = ("face_box",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +213,11 @@ def _verifier(table: _Table) -> VerifierSpec:
     low, high = table.numbers("doubt", 2)
     if not 0 < low < high <= 1:
         raise PackError(f"{table.where} needs 'doubt' as two scores, the lower one first, above 0: correct it.")
-    return VerifierSpec(_face_model(table, "face_box", OUTPUTS[4:]), (low, high))
+    return VerifierSpec(_face_model(table, VERIFIER), (low, high))
 
 
-def _face_model(table: _Table, default_output: str, outputs: tuple[str, ...]) -> FaceModelSpec:
-    output = table.one_of("output", outputs, default_output)
+def _face_model(table: _Table, outputs: tuple[str, ...]) -> FaceModelSpec:
+    output = table.one_of("output", outputs, outputs[0])
     labels = tuple(table.take("labels", list, []))
     if output.startswith("classes") and len(labels) < 2:
         raise PackError(f"{table.where} needs two 'labels' or more: add them.")
@@ -259,16 +263,16 @@ def parse_pack(text: str, name: str, where: str, folder: Path | None = None) -> 
     detector = top.table("detector")
     face_models: list[tuple[str, FaceModelSpec]] = []
     if attributes := top.table("attributes"):
-        face_models.append(("attributes", _face_model(attributes, "genderage", OUTPUTS[:2])))
+        face_models.append(("attributes", _face_model(attributes, ATTRIBUTES)))
     if emotion := top.table("emotion"):
-        face_models.append(("emotion", _face_model(emotion, "classes", OUTPUTS[2:4])))
+        face_models.append(("emotion", _face_model(emotion, EMOTION)))
     if heads := top.table("heads"):
         for head in sorted(heads.values):
             if head in ("detector", "verifier", "attributes", "emotion"):
                 raise PackError(f"{heads.where} may not be called '{head}': rename it.")
             table = heads.table(head)
             assert table is not None
-            face_models.append((head, _face_model(table, "classes", OUTPUTS[2:3])))
+            face_models.append((head, _face_model(table, HEAD)))
     top.done()
     return PackSpec(
         name=name,
