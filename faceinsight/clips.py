@@ -150,7 +150,7 @@ def iter_clip(
     last = options.start
     began = time.monotonic()
     frames = read_frames(path, options.start, options.end, label)
-    with VideoWriter(out, info.fps) if out else nullcontext() as writer:
+    with VideoWriter(out, info.fps, path, options.start) if out else nullcontext() as writer:
         try:
             for frame, analysis, fresh in _analyses(analyzer, frames, options, info.fps):
                 last = frame.time

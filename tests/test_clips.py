@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import av
+import numpy as np
 import pytest
 
 from faceinsight import ClipAnalysis, ClipOptions, MediaError, analyze_clip, iter_clip
@@ -145,3 +147,57 @@ def test_a_face_that_leaves_a_real_phone_clip(shared, real_analyzer):
     counts = [len(a.faces) for _, a in analyze_clip(real_analyzer, clip, options=ClipOptions(rate=2)).frames]
     assert counts[0] == 1
     assert counts[-1] == 0
+
+
+def heard(path):
+    """Returns the sound of a clip as (seconds of its beginning, samples, rate), or None."""
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            return None
+        pieces = list(container.decode(container.streams.audio[0]))
+    return float(pieces[0].time), np.concatenate([p.to_ndarray() for p in pieces], axis=1)[0], pieces[0].sample_rate
+
+
+def pitch(samples, rate):
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return spectrum.argmax() * rate / len(samples)
+
+
+def test_the_written_clip_sounds_as_the_read_one(toy_analyzer, clip, tmp_path):
+    analyze_clip(toy_analyzer, clip, tmp_path / "out.mp4")
+    begin, samples, rate = heard(tmp_path / "out.mp4")
+    assert abs(begin) < 0.05
+    assert len(samples) / rate == pytest.approx(1.5, abs=0.1)
+    assert pitch(samples, rate) == pytest.approx(440, abs=2)
+    assert np.abs(samples).max() == pytest.approx(0.3, abs=0.05)
+
+
+def test_a_range_has_its_own_sound(toy_analyzer, tmp_path):
+    path = write_clip(
+        tmp_path / "clip.mp4", toy_frames(30), sound=lambda t: 0.3 * np.sin(2 * np.pi * (300 + 200 * t) * t)
+    )
+    analyze_clip(toy_analyzer, path, tmp_path / "out.mp4", ClipOptions(start=1.0, end=1.9))
+    begin, samples, rate = heard(tmp_path / "out.mp4")
+    assert abs(begin) < 0.05
+    assert len(samples) / rate == pytest.approx(1.0, abs=0.1)
+    # The pitch rises by 400 Hz a second: at 0.5 s of the range it is that of 1.5 s of the file.
+    middle = samples[int(0.45 * rate) : int(0.55 * rate)]
+    assert pitch(middle, rate) == pytest.approx(300 + 2 * 200 * 1.5, abs=15)
+
+
+def test_a_silent_clip_stays_silent(toy_analyzer, tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", toy_frames(5))
+    analyze_clip(toy_analyzer, path, tmp_path / "out.mp4")
+    assert heard(tmp_path / "out.mp4") is None
+
+
+def test_sound_that_cannot_be_decoded_spoils_nothing(toy_analyzer, clip, tmp_path):
+    with av.open(str(clip)) as container:
+        broken = bytearray(clip.read_bytes())
+        for packet in container.demux(container.streams.audio[0]):
+            if packet.pos is not None:
+                broken[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
+    clip.write_bytes(broken)
+    result = analyze_clip(toy_analyzer, clip, tmp_path / "out.mp4")
+    assert result.note is None
+    assert probe(tmp_path / "out.mp4").frames == 15

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,8 +17,13 @@ def toy_frames(count: int) -> list[np.ndarray]:
     return [toy_picture({(n % 18 + 1, 5): (255, 200, 255)}) for n in range(count)]
 
 
-def write_clip(path: Path, frames: list[np.ndarray], fps: int = 10, sound: bool = False) -> Path:
-    """Writes frames as an H.264 MP4 whose index lies at the front."""
+def tone(time: np.ndarray) -> np.ndarray:
+    """A tone of 440 Hz."""
+    return 0.3 * np.sin(2 * np.pi * 440 * time)
+
+
+def write_clip(path: Path, frames: list[np.ndarray], fps: int = 10, sound: bool | Callable = False) -> Path:
+    """Writes frames as an H.264 MP4 whose index lies at the front, silent, with a tone, or with a function of time."""
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
         video = container.add_stream("libx264", rate=fps)
         video.height, video.width = frames[0].shape[:2]
@@ -30,16 +36,17 @@ def write_clip(path: Path, frames: list[np.ndarray], fps: int = 10, sound: bool 
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(video.encode())
         if sound:
-            write_sound(container, audio, len(frames) / fps)
+            write_sound(container, audio, len(frames) / fps, tone if sound is True else sound)
     return path
 
 
-def write_sound(container: av.container.OutputContainer, stream: av.AudioStream, seconds: float):
-    """Encodes a tone of 440 Hz."""
-    time = np.arange(int(seconds * 16000)) / 16000
-    tone = (np.sin(2 * np.pi * 440 * time) * 0.3).astype(np.float32)
-    for start in range(0, len(tone), 1024):
-        chunk = av.AudioFrame.from_ndarray(tone[None, start : start + 1024], "fltp", "mono")
+def write_sound(
+    container: av.container.OutputContainer, stream: av.AudioStream, seconds: float, sound: Callable = tone
+) -> None:
+    """Encodes a function of time."""
+    samples = sound(np.arange(int(seconds * 16000)) / 16000).astype(np.float32)
+    for start in range(0, len(samples), 1024):
+        chunk = av.AudioFrame.from_ndarray(samples[None, start : start + 1024], "fltp", "mono")
         chunk.sample_rate, chunk.pts, chunk.time_base = 16000, start, Fraction(1, 16000)
         container.mux(stream.encode(chunk))
     container.mux(stream.encode())

@@ -17,6 +17,7 @@ from av.error import FFmpegError
 
 from faceinsight.errors import DamagedMediaError, MediaError
 from faceinsight.media.image import MAX_PIXELS
+from faceinsight.media.sound import Sound
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -178,15 +179,22 @@ class VideoWriter:
     The file exists only if the block ends without an error.
     """
 
-    def __init__(self, path: str | Path, fps: float) -> None:
+    def __init__(
+        self, path: str | Path, fps: float, sound_of: str | Path | None = None, sound_from: float = 0.0
+    ) -> None:
         """Prepares a file; nothing is written before the first frame.
 
         Args:
             path: The MP4 file to write.
             fps: Frames a second, a hint to the encoder; frames carry their own times.
+            sound_of: The video file whose sound to write as well; None for none.
+            sound_from: Seconds from the beginning of that file at which the sound begins.
         """
         self.path = Path(path)
         self._fps = fps
+        self._sound_of = None if sound_of is None else Path(sound_of)
+        self._sound_from = sound_from
+        self._sound: Sound | None = None
         self._container: Any = None
         self._stream: Any = None
         self._last = -_LEAST_STEP
@@ -215,6 +223,9 @@ class VideoWriter:
             frame.pts = max(round(time / _TIME_BASE), self._last + _LEAST_STEP)
             self._last = frame.pts
             self._container.mux(self._stream.encode(frame))
+            if self._sound is not None:
+                # Beside its pictures: a player need not look for it at the end of the file.
+                self._container.mux(list(self._sound.until(time + 1 / self._fps)))
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -236,6 +247,8 @@ class VideoWriter:
         stream.codec_context.time_base = _TIME_BASE
         stream.options = {"preset": "veryfast", "crf": "21"}
         self._stream = stream
+        if self._sound_of is not None:
+            self._sound = Sound(self._sound_of, self._sound_from, self._container)
 
     def __exit__(
         self,
@@ -246,6 +259,8 @@ class VideoWriter:
         if kind is None and self._container is not None:
             with self._errors():
                 self._container.mux(self._stream.encode())
+                if self._sound is not None:
+                    self._container.mux(list(self._sound.close()))
                 self._container.close()
             return
         if self._container is not None:
