@@ -10,16 +10,7 @@ function faceInsightLive(element, server) {
   const READ_MS = 500; // between two updates of what is read
   const SAMPLE_MS = 250; // between two samples of the timeline
   const WINDOW_MS = 30000; // of the timeline
-  const EMOTION_COLORS = {
-    Anger: "#d55e00",
-    Contempt: "#8c6bb1",
-    Disgust: "#7a9a01",
-    Fear: "#b07aa1",
-    Happiness: "#e6b800",
-    Neutral: "#8a94a6",
-    Sadness: "#0072b2",
-    Surprise: "#009e73",
-  };
+  const [EMOTION_COLORS, OTHER_COLOR] = window.faceInsightColors; // of ui/charts.py
 
   const part = (name) => element.querySelector(`#webcam-${name}`);
   const hint = part("notice").innerHTML;
@@ -40,7 +31,7 @@ function faceInsightLive(element, server) {
   const blurred = () => settings()[4];
   const running = () =>
     Boolean(video?.videoWidth && video.offsetParent && document.querySelector('#webcam-input [title="stop recording"]'));
-  const colorOf = (emotion) => EMOTION_COLORS[emotion] ?? "#56b4e9";
+  const colorOf = (emotion) => EMOTION_COLORS[emotion] ?? OTHER_COLOR;
   const recent = (times, now, ms) => {
     while (times.length && times[0].at < now - ms) times.shift();
     return times;

@@ -18,6 +18,7 @@ from faceinsight.errors import (
 )
 from faceinsight.export import analysis_dict, rows_of, to_csv, to_json
 from faceinsight.media.image import LoadedImage, load_image
+from faceinsight.people import Moment, Person, people_of
 from faceinsight.results import Classification, Face, FrameAnalysis
 from faceinsight.stream import FaceStream
 from faceinsight.tracking import Track, Tracker, TrackState
@@ -38,7 +39,9 @@ __all__ = [
     "LoadedImage",
     "MediaError",
     "ModelFileError",
+    "Moment",
     "PackError",
+    "Person",
     "Track",
     "TrackState",
     "Tracker",
@@ -47,6 +50,7 @@ __all__ = [
     "draw",
     "iter_clip",
     "load_image",
+    "people_of",
     "rows_of",
     "to_csv",
     "to_json",

@@ -150,7 +150,9 @@ def _clip(
     result.records.append({"file": str(file), **clip.as_dict()})
     rows = clip.rows(file=str(file))
     result.rows += rows
-    result.lines.append(f"{file}: {len(rows)} faces in {len(clip.frames)} frames")
+    people = len(clip.people())
+    followed = "1 person" if people == 1 else f"{people} people"
+    result.lines.append(f"{file}: {followed}, {len(rows)} faces in {len(clip.frames)} frames")
     if clip.note:
         result.lines.append(f"  {clip.note}")
 

@@ -17,6 +17,7 @@ from faceinsight.drawing import DrawOptions, draw
 from faceinsight.errors import DamagedMediaError, MediaError
 from faceinsight.export import Row, rows_of
 from faceinsight.media.video import VideoFrame, VideoInfo, VideoWriter, probe, read_frames
+from faceinsight.people import Person, people_of
 from faceinsight.results import FrameAnalysis
 from faceinsight.stream import FaceStream
 
@@ -75,12 +76,16 @@ class ClipAnalysis:
     frames: tuple[tuple[float, FrameAnalysis], ...]
     note: str | None = None
 
+    def people(self) -> tuple[Person, ...]:
+        """Returns everybody who was followed, by number."""
+        return people_of(self.frames)
+
     def rows(self, **columns: Any) -> list[Row]:
         """Returns one row a face and analysed frame, led by `columns` and `time` in seconds."""
         return [row for time, analysis in self.frames for row in rows_of(analysis, **columns, time=round(time, 3))]
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns plain values for JSON: the video, the pack, `note`, `frames` and `rows`."""
+        """Returns plain values for JSON: the video, the pack, `note`, `frames`, `people` and `rows`."""
         first = self.frames[0][1]
         return {
             "width": self.info.width,
@@ -92,6 +97,7 @@ class ClipAnalysis:
             "missing": dict(first.missing),
             "note": self.note,
             "frames": len(self.frames),
+            "people": [person.as_dict() for person in self.people()],
             "rows": self.rows(),
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ import gradio as gr
 from faceinsight.errors import FaceInsightError
 from faceinsight.packs import AUTO
 from faceinsight.resources import asset
+from faceinsight.ui.charts import EMOTION_COLORS, OTHER_COLOR
 from faceinsight.ui.demo import build_demo
 from faceinsight.ui.engine import Engine
 from faceinsight.ui.theme import build_theme
@@ -127,6 +129,7 @@ def start(demo: gr.Blocks, options: LaunchOptions) -> None:
         options: How to serve it.
     """
     # In the head, as Gradio would rewrite the selectors of its `css`.
+    colors = f"window.faceInsightColors = {json.dumps([EMOTION_COLORS, OTHER_COLOR])};"
     style, camera, webcam = (asset(n).read_text(encoding="utf-8") for n in ("style.css", "camera.js", "webcam.js"))
     # Gradio says at length that there is no share link; we say so in a sentence.
     hush = contextlib.redirect_stdout(io.StringIO()) if options.share else contextlib.nullcontext()
@@ -139,7 +142,7 @@ def start(demo: gr.Blocks, options: LaunchOptions) -> None:
             auth=options.auth,
             max_file_size=MAX_UPLOAD,
             theme=build_theme(),
-            head=f"<style>{style}</style><script>{camera}{webcam}</script>",
+            head=f"<style>{style}</style><script>{colors}{camera}{webcam}</script>",
             footer_links=["api", "settings"],
             run_history=False,
             enable_monitoring=False,

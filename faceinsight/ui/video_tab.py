@@ -14,6 +14,7 @@ from faceinsight.errors import FaceInsightError
 from faceinsight.export import csv_bytes, to_json
 from faceinsight.media.video import probe
 from faceinsight.ui import views
+from faceinsight.ui.charts import emotion_charts
 from faceinsight.ui.components import LiveImage
 from faceinsight.ui.engine import Engine, as_page_error, friendly
 from faceinsight.ui.files import publish, publish_file, scratch_folder
@@ -43,7 +44,11 @@ def clip_summary(result: ClipAnalysis) -> str:
     seen = sum(1 for _, analysis in result.frames if analysis.faces)
     most = max(len(analysis.faces) for _, analysis in result.frames)
     rows = sum(len(analysis.faces) for _, analysis in result.frames)
-    line = f"**{len(result.frames)} frames** analysed, {seen} with faces, at most {views.count_faces(most)} at once."
+    people = len(result.people())
+    line = (
+        f"**{len(result.frames)} frames** analysed, {seen} with faces, at most {views.count_faces(most)} at once; "
+        f"{'**1 person**' if people == 1 else f'**{people} people**'} followed."
+    )
     if rows > views.MAX_TABLE_ROWS:
         line += f" The table shows {views.MAX_TABLE_ROWS} of {rows} rows; the CSV has all."
     return line if result.note is None else f"{line}  \n⚠️ {result.note}"
@@ -79,6 +84,10 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
             annotated = gr.Video(label="Annotated clip", height=340, interactive=False, elem_id="video-output")
             bar = gr.HTML("", elem_id="video-progress")
     notice = gr.Markdown(VIDEO_HINT, elem_id="video-notice", elem_classes="notice")
+    people = results_table(
+        views.PEOPLE_HEADERS, views.PEOPLE_WIDTHS, "One row a person", 260, "video-people", visible=False
+    )
+    charts = gr.HTML("", elem_id="video-charts")
     table = results_table(
         views.CLIP_HEADERS,
         views.CLIP_WIDTHS,
@@ -111,6 +120,8 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
             notice: "Analysing…",
             run: gr.Button(interactive=False),
             cancel: gr.Button(interactive=True),
+            people: gr.Dataframe(value=[], visible=False),
+            charts: "",
             table: [],
             csv_file: gr.DownloadButton(value=None, interactive=False),
             json_file: gr.DownloadButton(value=None, interactive=False),
@@ -118,8 +129,11 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
 
     def finished(path: str, clip: str, result: ClipAnalysis, pack: str) -> dict[Any, Any]:
         stem = Path(path).stem
+        seen = result.people()
         return idle(clip_summary(result)) | {
             annotated: gr.Video(value=clip, visible=True),
+            people: gr.Dataframe(value=views.people_table(seen), visible=bool(seen)),
+            charts: emotion_charts(seen),
             table: views.clip_table(result.frames),
             csv_file: gr.DownloadButton(
                 value=publish(csv_bytes(result.rows(), ("time", "face")), f"{stem}.csv"),
@@ -182,6 +196,8 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
         notice,
         run,
         cancel,
+        people,
+        charts,
         table,
         csv_file,
         json_file,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from faceinsight.drawing import caption, face_thumbnail, percent
+from faceinsight.people import Person
 from faceinsight.results import Classification, Face, FrameAnalysis, face_numbers
 from faceinsight.ui.texts import NO_FACE
 
@@ -16,6 +18,8 @@ HEADERS = ["#", "Age", "Range", "Gender", "Emotion", "Score", "Box"]
 WIDTHS = ["40px", "60px", "80px", "125px", "150px", "75px", "155px"]
 CLIP_HEADERS = ["Time (s)", *HEADERS]
 CLIP_WIDTHS = ["90px", *WIDTHS]
+PEOPLE_HEADERS = ["#", "On screen", "Age", "Range", "Gender", "Mostly", "Emotions"]
+PEOPLE_WIDTHS = ["40px", "85px", "60px", "80px", "125px", "110px", "330px"]
 # Beyond this a table in a page is no help; the CSV has all rows.
 MAX_TABLE_ROWS = 500
 _UNKNOWN = "–"
@@ -27,12 +31,20 @@ def _class_cell(answer: Classification | None) -> str:
     return _UNKNOWN if answer is None else f"{answer.label} {percent(answer.confidence)}"
 
 
+def _age_cell(age: float | None) -> int | str:
+    return _UNKNOWN if age is None else round(age)
+
+
+def _range_cell(ends: tuple[float, float] | None) -> str:
+    return _UNKNOWN if ends is None else f"{ends[0]:.0f}–{ends[1]:.0f}"
+
+
 def cells(face: Face, number: int) -> list[Any]:
     """Returns a face's row of a table, in the order of `HEADERS`."""
     return [
         number or _UNKNOWN,
-        _UNKNOWN if face.age is None else round(face.age),
-        _UNKNOWN if face.age_range is None else f"{face.age_range[0]:.0f}–{face.age_range[1]:.0f}",
+        _age_cell(face.age),
+        _range_cell(face.age_range),
         _class_cell(face.gender),
         _class_cell(face.emotion),
         percent(face.det_score),
@@ -52,6 +64,26 @@ def clip_table(frames: tuple[tuple[float, FrameAnalysis], ...]) -> Cells:
         rows += [[round(time, 2), *row] for row in table(analysis)]
         if len(rows) >= MAX_TABLE_ROWS:
             break
+    return rows[:MAX_TABLE_ROWS]
+
+
+def people_table(people: Sequence[Person]) -> Cells:
+    """Returns the table of a clip's people, one row each, in the order of `PEOPLE_HEADERS`."""
+    rows: Cells = []
+    for person in people:
+        emotion = person.emotion
+        shares = sorted(emotion.as_dict().items(), key=lambda item: -item[1]) if emotion else []
+        rows.append(
+            [
+                person.track_id,
+                f"{person.seconds:.1f} s",
+                _age_cell(person.age),
+                _range_cell(person.age_range),
+                _class_cell(person.gender),
+                emotion.label if emotion else _UNKNOWN,
+                " · ".join(f"{label.lower()} {percent(share)}" for label, share in shares if share >= 0.01) or _UNKNOWN,
+            ]
+        )
     return rows[:MAX_TABLE_ROWS]
 
 

@@ -122,7 +122,8 @@ def test_without_a_camera_the_page_says_what_to_do(playwright, executable, app, 
 
 def test_a_clip_is_analysed_and_plays(visit, tmp_path):
     visit.tab("Video")
-    visit.upload("#video-input", write_clip(tmp_path / "clip.mp4", toy_frames(25), sound=True))
+    clip = write_clip(tmp_path / "clip.mp4", toy_frames(1) * 25, sound=True)
+    visit.upload("#video-input", clip)
     notice = visit.page.locator("#video-notice")
     expect(notice).to_contain_text("2.5 seconds, 640 x 480 pixels, 10 frames a second")
     visit.page.locator("#video-run").click()
@@ -134,6 +135,9 @@ def test_a_clip_is_analysed_and_plays(visit, tmp_path):
     assert video.evaluate("v => [v.videoWidth, v.videoHeight, v.error]") == [640, 480, None]
     assert video.evaluate("v => v.duration") == pytest.approx(2.5, abs=0.15)
     assert visit.cells("#video-table")[0][:2] == ["0", "1"]
+    expect(notice).to_contain_text("1 person followed")
+    assert visit.cells("#video-people")[0][:2] == ["1", "2.5 s"]
+    assert visit.page.locator("#video-charts svg path").count() > 2
     with visit.page.expect_download() as caught:
         visit.page.locator("button:visible", has_text="Download CSV").click()
     rows = list(csv.DictReader(io.StringIO(Path(caught.value.path()).read_text("utf-8-sig"))))

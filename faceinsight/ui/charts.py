@@ -1,0 +1,85 @@
+"""Expressions over time as pictures of a page: SVG, with the webcam timeline's look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+import numpy.typing as npt
+
+from faceinsight.people import Person
+
+EMOTION_COLORS = {
+    "Anger": "#d55e00",
+    "Contempt": "#8c6bb1",
+    "Disgust": "#7a9a01",
+    "Fear": "#b07aa1",
+    "Happiness": "#e6b800",
+    "Neutral": "#8a94a6",
+    "Sadness": "#0072b2",
+    "Surprise": "#009e73",
+}
+OTHER_COLOR = "#56b4e9"
+# Columns of a chart, and how many charts: a long clip with many people stays a page that scrolls smoothly.
+COLUMNS = 240
+MAX_CHARTS = 12
+
+
+def emotion_charts(people: Sequence[Person]) -> str:
+    """Returns a chart a person as HTML, those longest on screen first; "" where no expression is known.
+
+    Args:
+        people: The people of one clip.
+    """
+    known = [person for person in people if person.emotion is not None]
+    if not known:
+        return ""
+    start, end = min(person.first for person in people), max(person.last for person in people)
+    longest = sorted(known, key=lambda person: -person.seconds)[:MAX_CHARTS]
+    labels = longest[0].emotion.labels if longest[0].emotion else ()
+    legend = "".join(f'<span><i style="background: {_color(label)}"></i>{escape(label)}</span>' for label in labels)
+    rows = "".join(
+        f"<div><b>#{person.track_id}</b>{_chart(person, labels, start, max(end - start, 1e-3))}</div>"
+        for person in sorted(longest, key=lambda person: person.track_id)
+    )
+    more = f"<p>The {MAX_CHARTS} people longest on screen, of {len(known)}.</p>" if len(known) > MAX_CHARTS else ""
+    scale = f"<div><b></b><p><span>{start:.1f} s</span><span>{end:.1f} s</span></p></div>"
+    return f'<section class="emotion-charts"><h4>Emotions over time</h4><p>{legend}</p>{rows}{scale}{more}</section>'
+
+
+def _color(label: str) -> str:
+    return EMOTION_COLORS.get(label, OTHER_COLOR)
+
+
+def _chart(person: Person, labels: Sequence[str], start: float, length: float) -> str:
+    """Draws the shares of the expressions, stacked, in columns of time; nothing where the person is away."""
+    columns = _columns(person, len(labels), start, length)
+    paths = []
+    tops = 1 - np.cumsum(columns, axis=1)
+    for index, label in enumerate(labels):
+        steps = "".join(
+            f"M{x} {100 * tops[x, index]:.1f}h1v{100 * columns[x, index]:.1f}h-1z"
+            for x in np.flatnonzero(columns[:, index] > 0.005)
+        )
+        paths.append(f'<path d="{steps}" fill="{_color(label)}"><title>{escape(label)}</title></path>')
+    name = escape(f"Emotions of person {person.track_id} over time")
+    return (
+        f'<svg viewBox="0 0 {COLUMNS} 100" preserveAspectRatio="none" shape-rendering="crispEdges" role="img" '
+        f'aria-label="{name}">{"".join(paths)}</svg>'
+    )
+
+
+def _columns(person: Person, labels: int, start: float, length: float) -> npt.NDArray[np.float64]:
+    """Returns the mean shares by column (COLUMNS, labels); zeros where the person is away."""
+    sums = np.zeros((COLUMNS, labels))
+    counts = np.zeros((COLUMNS, 1))
+    for moment in person.moments:
+        if moment.face.emotion is None:
+            continue
+        first = min(round(COLUMNS * (moment.time - start) / length), COLUMNS - 1)
+        last = round(COLUMNS * (moment.time + moment.seconds - start) / length)
+        columns = slice(first, max(last, first + 1))
+        sums[columns] += moment.face.emotion.probabilities
+        counts[columns] += 1
+    return sums / np.maximum(counts, 1)
