@@ -32,6 +32,7 @@ import cv2
 import insightface
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnxruntime
 
 from benchmarks.efficientnet import write_efficientnet_b0
@@ -130,7 +131,9 @@ def naive(pack: Path | str, folder: Path) -> Step:
     if models["attributes"].output != "genderage":
         # insightface cannot run this pack's attribute model: its own detector, then our models face by face.
         analyzer = FaceAnalyzer(pack)
-        detector = get_model(str(found.paths["detector"]), providers=["CPUExecutionProvider"])
+        detector = get_model(
+            str(for_insightface(found.paths["detector"], folder / "detector.onnx")), providers=["CPUExecutionProvider"]
+        )
 
         def by_hand(frame: Frame, time_s: float) -> object:
             boxes, kps = detector.detect(frame[..., ::-1], input_size=list(spec.input_sizes), det_thresh=0.5)
@@ -167,6 +170,26 @@ def naive(pack: Path | str, folder: Path) -> Step:
         return image
 
     return loop
+
+
+def for_insightface(path: Path, out: Path) -> Path:
+    """Writes a detector that takes pixels as one that takes insightface's input, (1, 3, H, W) normalised."""
+    model = onnx.load(path)
+    graph = model.graph
+    constants = {"scale": np.float32(1 / 128), "zero": np.uint8(128)}
+    graph.initializer.extend(onnx.numpy_helper.from_array(np.array(value), name) for name, value in constants.items())
+    (pixels,) = graph.input
+    first = [
+        onnx.helper.make_node("QuantizeLinear", ["normalised", *constants], ["planes in 8 bits"]),
+        onnx.helper.make_node("Transpose", ["planes in 8 bits"], [pixels.name], perm=[0, 2, 3, 1]),
+    ]
+    nodes = [*first, *graph.node]
+    del graph.node[:], graph.input[:]
+    graph.node.extend(nodes)
+    shape = [1, 3, "height", "width"]
+    graph.input.append(onnx.helper.make_tensor_value_info("normalised", onnx.TensorProto.FLOAT, shape))
+    onnx.save(model, out)
+    return out
 
 
 def _label(image: Frame, box: npt.NDArray[np.float32], text: str) -> None:

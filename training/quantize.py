@@ -138,8 +138,11 @@ def take_pixels(path: Path) -> None:
         helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
         helper.make_node("DequantizeLinear", ["planes", *constants], [given.name]),
     ]
-    del graph.node[:], graph.input[:]
+    used = {name for n in [*first, *kept] for name in n.input}
+    weights = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.node[:], graph.input[:], graph.initializer[:]
     graph.node.extend([*first, *kept])
+    graph.initializer.extend(weights)
     sides = [side.dim_param or side.dim_value for side in (batch, height, width)]
     graph.input.append(helper.make_tensor_value_info("pixels", TensorProto.UINT8, [*sides, 3]))
     onnx.checker.check_model(model)
