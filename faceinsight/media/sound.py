@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ class Sound:
             container: The open PyAV container to write to, before its first packet.
         """
         self._source = av.open(str(path))
-        tracks = self._source.streams.audio
+        self._track: Any = None
         self._frames: Iterator[tuple[float, av.AudioFrame]] = iter(())
         self._next: tuple[float, av.AudioFrame] | None = None
+        tracks = self._source.streams.audio
         if tracks and tracks[0].codec_context is not None:
             self._track = container.add_stream("aac", rate=_RATE)
             self._track.layout = "mono" if tracks[0].codec_context.channels == 1 else "stereo"
@@ -64,6 +66,7 @@ class Sound:
 
     def close(self) -> Iterator[Any]:
         """Yields the last packets, and closes the file that is read."""
-        if hasattr(self, "_track"):
-            yield from self._track.encode(None)
+        if self._track is not None:
+            with suppress(FFmpegError, ValueError):
+                yield from self._track.encode(None)
         self._source.close()
