@@ -29,7 +29,6 @@ NETWORKS = {
     "detector": Detector,
     "verifier": networks.verifier,
     "attributes": networks.age_and_gender,
-    "emotion": networks.emotion,
 }
 SIZES = {"verifier": verifier.SIZE, "attributes": attributes.SIZE, "emotion": emotion.SIZE}
 LAST_LAYERS = ("scores", "boxes", "points")
@@ -79,7 +78,7 @@ def write(network: nn.Module, example: Tensor, names: list[str], axes: dict[str,
 def main() -> None:
     """Read the command line and export."""
     parser = argparse.ArgumentParser(description="Export a trained network to ONNX.")
-    parser.add_argument("stage", choices=list(NETWORKS))
+    parser.add_argument("stage", choices=[*NETWORKS, "emotion"])
     parser.add_argument(
         "--run",
         type=Path,
@@ -99,8 +98,12 @@ def main() -> None:
     arguments = parser.parse_args()
     trained = []
     for run in arguments.run:
-        network = networks.further_head(arguments.classes) if arguments.classes else NETWORKS[arguments.stage]()
-        network.load_state_dict(best_weights(run))
+        weights = best_weights(run)
+        if arguments.stage == "emotion":
+            network = networks.emotion(weights)
+        else:
+            network = networks.further_head(arguments.classes) if arguments.classes else NETWORKS[arguments.stage]()
+            network.load_state_dict(weights)
         if arguments.stage == "verifier":
             with torch.no_grad():
                 network.last.bias[0] += arguments.shift
