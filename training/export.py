@@ -4,7 +4,7 @@ r"""Write a trained network as an ONNX file of the compact pack.
     python -m training.export verifier --run RUN --data RUN/candidates.npz --shift 0.8 --out verifier.onnx
     python -m training.export attributes --run RUN --data utkface.zip --teacher scrfd_2.5g_kps.onnx --mirror \
         --out attributes.onnx
-    python -m training.export emotion --run FIRST SECOND --data fer2013.zip --out emotion.onnx
+    python -m training.export emotion --run RUN --data fer2013.zip --mirror --out emotion.onnx
 
 Normalisation is folded into the convolutions, and these compute with 8-bit integers (see training/quantize.py).
 """
