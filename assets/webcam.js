@@ -337,10 +337,11 @@ function faceInsightLive(element, server) {
     const canvas = part("timeline");
     Object.assign(canvas, { width: canvas.clientWidth, height: canvas.clientHeight });
     const pen = canvas.getContext("2d");
-    const perMs = canvas.width / WINDOW_MS;
+    // In whole pixels: between columns that share one, the background would show.
+    const column = (at) => Math.round(canvas.width * (1 - (answer.takenAt - at) / WINDOW_MS));
     samples.forEach(({ at, emotions }, index) => {
-      const left = canvas.width - (answer.takenAt - at) * perMs;
-      const wide = Math.min((samples[index + 1]?.at ?? answer.takenAt) - at, STALE_MS) * perMs;
+      const left = column(at);
+      const wide = column(Math.min(samples[index + 1]?.at ?? answer.takenAt, at + STALE_MS)) - left;
       let bottom = canvas.height;
       (emotions.get(id) ?? []).forEach(([name, share]) => {
         pen.fillStyle = colorOf(name);
