@@ -8,6 +8,7 @@ import insightface
 import pytest
 import skimage
 
+from benchmarks.sessions import SHAPES, measure
 from faceinsight import FaceAnalyzer, load_image
 from faceinsight.packs import resolve
 
@@ -91,3 +92,9 @@ def test_it_finds_the_faces_that_a_larger_detector_finds(shared, analyzer, real_
             found += face_at(ours, (x1 + x2) / 2, (y1 + y2) / 2) is not None
     assert wanted >= 25
     assert found >= 0.9 * wanted
+
+
+def test_the_benchmark_of_sessions_feeds_its_models_what_they_take():
+    times, _, _ = measure("as shipped", rounds=1)
+    assert set(times) == set(SHAPES)
+    assert all(ms > 0 for ms in times.values())
