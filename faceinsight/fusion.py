@@ -155,7 +155,7 @@ class FaceFusion:
         if self.smoothing == 0:
             return face
         points = np.array([*face.bbox, *(v for point in face.kps or () for v in point)])
-        x1, y1, x2, y2, *rest = self._filter(points, time_s - self._at, max(face.width, face.height, 1.0)).tolist()
+        x1, y1, x2, y2, *rest = self._filter(points, time_s - self._at, max(face.side, 1.0)).tolist()
         self._at = time_s
         return replace(face, bbox=(x1, y1, x2, y2), kps=tuple(zip(rest[::2], rest[1::2], strict=True)) or None)
 

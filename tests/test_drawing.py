@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from faceinsight import Classification, DrawOptions, Face, draw
+from faceinsight import Classification, DrawOptions, Face, draw, drawing
 from faceinsight.drawing import PALETTE, caption, color_of, face_thumbnail, percent
 
 FACE = Face(
@@ -88,6 +88,19 @@ def test_labels_stay_inside_the_image(image, box):
     face = Face(tuple(map(float, box)), 0.9, age=30.0)
     assert draw(image, [face], DrawOptions(blur=True)).shape == image.shape
     assert draw(image[:9, :9], [face]).shape == (9, 9, 3)
+
+
+def test_a_label_shows_every_word_in_its_place():
+    one, other = (drawing._label_patch((f"{age} y", "fear"), 20, (86, 180, 233)).astype(int) for age in ("12", "34"))
+    assert one.shape == other.shape
+    rows, columns = np.nonzero(np.abs(one - other).max(axis=2) > 60)
+    assert len(rows) > 20
+    # The numbers alone differ: neither the unit behind them nor the line below.
+    assert rows.max() < 24 + 5
+    assert columns.max() < 5 + 24
+    ink = np.abs(one - (86, 180, 233)).max(axis=2) > 60
+    assert ink[:29, 31:].any()
+    assert ink[29:].any()
 
 
 def test_numbers_choose_label_and_colour(image):

@@ -55,8 +55,8 @@ def test_what_is_not_known_is_none():
         "seconds": 0.0,
         **dict.fromkeys(("age", "age_low", "age_high", "gender", "gender_confidence", "emotion", "emotion_shares")),
     }
-    assert emotion_charts([one]) == ""
-    assert emotion_charts([]) == ""
+    assert emotion_charts([one], 0, 4) == ""
+    assert emotion_charts([], 0, 4) == ""
 
 
 def rectangles(chart):
@@ -70,7 +70,7 @@ def rectangles(chart):
 
 def test_a_chart_stacks_the_shares_and_leaves_absence_empty():
     moments = [(n / 10, face(1, fear=0.25)) if n < 4 or n >= 8 else (n / 10,) for n in range(12)]
-    drawn = rectangles(emotion_charts(people_of(frames(*moments))))
+    drawn = rectangles(emotion_charts(people_of(frames(*moments)), 0, 1.2))
     fear, joy = drawn["Fear"], drawn["Happiness"]
     assert set(fear) == set(joy)
     assert {column * 12 // COLUMNS for column in fear} == {0, 1, 2, 3, 8, 9, 10, 11}
@@ -80,14 +80,14 @@ def test_a_chart_stacks_the_shares_and_leaves_absence_empty():
 
 def test_charts_have_bounds_and_no_foreign_markup():
     many = people_of(frames(*((n / 10, *(face(k) for k in range(1, 15) if n < 2 * k)) for n in range(30))))
-    page = emotion_charts(many)
+    page = emotion_charts(many, 0, 3)
     assert page.count("<svg") == MAX_CHARTS
     assert f"The {MAX_CHARTS} people longest on screen, of 14." in page
     # Numbers 1 and 2 are gone first.
     assert "#3</b>" in page
     assert "#2</b>" not in page
     strange = Face((0, 0, 9, 9), 0.9, None, emotion=Classification(("<b>a", "b"), (0.5, 0.5)), track_id=1)
-    assert "<b>a" not in emotion_charts(people_of(frames((0.0, strange), (1.0, strange))))
+    assert "<b>a" not in emotion_charts(people_of(frames((0.0, strange), (1.0, strange))), 0, 2)
 
 
 def test_a_clip_knows_its_people(toy_analyzer, tmp_path):

@@ -28,10 +28,14 @@ _LEAST_SIDE = 96
 class _Scrfd(SCRFD):  # type: ignore[misc]
     """InsightFace's SCRFD that takes RGB, and decodes the cells that pass the threshold instead of all."""
 
+    def __init__(self, session: ort.InferenceSession) -> None:
+        super().__init__(session=session)
+        self.pixels = takes_pixels(session)
+
     def forward(self, img: npt.NDArray[np.uint8], threshold: float) -> tuple[list[FloatArray], ...]:
         """Runs the network on an RGB picture of the input's size; scores, boxes, key points by stride."""
         blob: npt.NDArray[Any] = img[None]
-        if not takes_pixels(self.session):
+        if not self.pixels:
             blob = cv2.dnn.blobFromImage(img, 1.0 / self.input_std, mean=(self.input_mean,) * 3)
         outputs = [o.reshape(-1, o.shape[-1]) for o in self.session.run(self.output_names, {self.input_name: blob})]
         found: tuple[list[FloatArray], ...] = ([], [], [])
@@ -74,7 +78,7 @@ class Detector:
                 "outputs): name another file in the pack."
             )
         self.session = session
-        self._scrfd: Any = _Scrfd(session=session)
+        self._scrfd: Any = _Scrfd(session)
         fixed = self._scrfd.static_input_size
         self._sizes: tuple[tuple[int, int], ...] = spec.input_sizes if fixed is None else (fixed,)
         self._finds_from = spec.finds_from if fixed is None else None

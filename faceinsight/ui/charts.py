@@ -26,16 +26,17 @@ COLUMNS = 240
 MAX_CHARTS = 12
 
 
-def emotion_charts(people: Sequence[Person]) -> str:
+def emotion_charts(people: Sequence[Person], start: float, end: float) -> str:
     """Returns a chart a person as HTML, those longest on screen first; "" where no expression is known.
 
     Args:
         people: The people of one clip.
+        start: Seconds of the clip at which the charts begin.
+        end: Seconds of the clip at which they end.
     """
     known = [person for person in people if person.emotion is not None]
     if not known:
         return ""
-    start, end = min(person.first for person in people), max(person.last for person in people)
     longest = sorted(known, key=lambda person: -person.seconds)[:MAX_CHARTS]
     labels = longest[0].emotion.labels if longest[0].emotion else ()
     legend = "".join(f'<span><i style="background: {_color(label)}"></i>{escape(label)}</span>' for label in labels)

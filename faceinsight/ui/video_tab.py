@@ -39,12 +39,11 @@ def progress_html(share: float, seconds_left: float | None) -> str:
     )
 
 
-def clip_summary(result: ClipAnalysis) -> str:
-    """Returns a line in Markdown about an analysed clip."""
+def clip_summary(result: ClipAnalysis, people: int) -> str:
+    """Returns a line in Markdown about an analysed clip with so many people."""
     seen = sum(1 for _, analysis in result.frames if analysis.faces)
     most = max(len(analysis.faces) for _, analysis in result.frames)
     rows = sum(len(analysis.faces) for _, analysis in result.frames)
-    people = len(result.people())
     line = (
         f"**{len(result.frames)} frames** analysed, {seen} with faces, at most {views.count_faces(most)} at once; "
         f"{'**1 person**' if people == 1 else f'**{people} people**'} followed."
@@ -130,10 +129,10 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
     def finished(path: str, clip: str, result: ClipAnalysis, pack: str) -> dict[Any, Any]:
         stem = Path(path).stem
         seen = result.people()
-        return idle(clip_summary(result)) | {
+        return idle(clip_summary(result, len(seen))) | {
             annotated: gr.Video(value=clip, visible=True),
             people: gr.Dataframe(value=views.people_table(seen), visible=bool(seen)),
-            charts: emotion_charts(seen),
+            charts: emotion_charts(seen, result.frames[0][0], result.frames[-1][0]),
             table: views.clip_table(result.frames),
             csv_file: gr.DownloadButton(
                 value=publish(csv_bytes(result.rows(), ("time", "face")), f"{stem}.csv"),

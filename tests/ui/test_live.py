@@ -11,6 +11,7 @@ import inspect
 import io
 import itertools
 import threading
+import time
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -77,6 +78,19 @@ def send(visitors, toy_pack):
         return answers if sessions else answers[0]
 
     return frames
+
+
+def test_the_time_that_is_told_includes_waiting_for_others(send, monkeypatch):
+    decoded = live.decode
+
+    def slowly(picture):
+        time.sleep(0.2)
+        return decoded(picture)
+
+    monkeypatch.setattr(live, "decode", slowly)
+    first, second = sorted(answer["ms"] for answer in send(1, "ann", "ben"))
+    assert first >= 200
+    assert second >= 400
 
 
 def test_a_frame_is_answered_with_what_to_draw(send):
