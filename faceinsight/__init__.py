@@ -5,6 +5,10 @@ Example:
     >>> analysis = FaceAnalyzer().analyze(load_image("photo.jpg").pixels)
 """
 
+# First, as what is imported below reads it.
+import faceinsight.telemetry  # noqa: F401
+
+# isort: split
 from faceinsight.analyzer import FaceAnalyzer
 from faceinsight.clips import ClipAnalysis, ClipOptions, ClipProgress, analyze_clip, iter_clip
 from faceinsight.drawing import DrawOptions, draw

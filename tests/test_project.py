@@ -83,3 +83,13 @@ def test_importing_the_package_is_light():
 def test_the_product_names_no_place_beside_the_project():
     for path in [*(ROOT / "faceinsight").rglob("*.py"), ROOT / "app.py", ROOT / "README.md"]:
         assert "../shared" not in path.read_text(), path
+
+
+def test_every_threat_names_a_test_that_is_there():
+    rows = [line for line in (ROOT / "SECURITY.md").read_text().splitlines() if line.startswith("| ")][2:]
+    assert rows
+    for row in rows:
+        tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)", row)
+        assert tests, row
+        for path, name in tests:
+            assert f"def {name}(" in (ROOT / path).read_text(), (path, name)

@@ -8,10 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-
-# Read by ONNX Runtime while it loads.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
 import onnxruntime as ort
 
 from faceinsight.errors import ModelFileError

@@ -1,11 +1,4 @@
-"""The Gradio page. Importing it turns off the telemetry of Gradio and Hugging Face."""
-
-import os
-
-# Read by the libraries while they are imported.
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-os.environ.setdefault("DO_NOT_TRACK", "1")
+"""The Gradio page."""
 
 from faceinsight.ui.demo import build_demo
 from faceinsight.ui.engine import Engine

@@ -8,6 +8,7 @@ from faceinsight.ui.about_tab import build_about_tab
 from faceinsight.ui.api import build_api
 from faceinsight.ui.engine import Engine
 from faceinsight.ui.image_tab import build_image_tab
+from faceinsight.ui.links import refuse_links
 from faceinsight.ui.live import Visitors
 from faceinsight.ui.parts import side_panel
 from faceinsight.ui.texts import FOOTER, TITLE
@@ -27,6 +28,7 @@ def build_demo(engine: Engine | None = None) -> gr.Blocks:
     Returns:
         The page, to be launched with `launch_options`.
     """
+    refuse_links()
     engine = engine or Engine()
     visitors = Visitors(engine)
     tabs = {
