@@ -38,8 +38,10 @@ class App:
 
 
 @contextmanager
-def served(folder: Path, *args: object, code: str | None = None, **environment: str) -> Iterator[App]:
-    """Starts app.py, or `code`, with `args`, waits for its page, and stops it in the end."""
+def served(
+    folder: Path, *args: object, code: str | None = None, prefix: tuple[str, ...] = (), **environment: str
+) -> Iterator[App]:
+    """Starts app.py, or `code`, with `args` and behind `prefix`, waits for its page, and stops it in the end."""
     port = free_port()
     start = ("app.py",) if code is None else ("-c", code)
     log = folder / "app.log"
@@ -48,7 +50,7 @@ def served(folder: Path, *args: object, code: str | None = None, **environment: 
     env = os.environ | {"TMPDIR": str(folder / "tmp"), "NO_COLOR": "1"} | environment
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, *start, "--port", str(port), *map(str, args)],
+            [*prefix, sys.executable, *start, "--port", str(port), *map(str, args)],
             cwd=ROOT,
             stdout=out,
             stderr=subprocess.STDOUT,
