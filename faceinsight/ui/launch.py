@@ -22,6 +22,7 @@ from faceinsight.packs import AUTO
 from faceinsight.resources import asset
 from faceinsight.ui.charts import EMOTION_COLORS, OTHER_COLOR
 from faceinsight.ui.demo import build_demo
+from faceinsight.ui.door import GuardedApp
 from faceinsight.ui.engine import Engine
 from faceinsight.ui.theme import build_theme
 
@@ -152,4 +153,6 @@ def start(demo: gr.Blocks, options: LaunchOptions) -> None:
             show_error=True,
             prevent_thread_lock=True,
             inbrowser=False,
+            # A hosted Space shows the page in a frame of another host's page.
+            _app=GuardedApp(hosted="SPACE_ID" in os.environ),
         )

@@ -1,0 +1,101 @@
+"""Who a visitor is: a browser by a token that the server made for it, a program by its address."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+
+Scope = MutableMapping[str, Any]
+
+TOKEN_BYTES = 16
+# Where the door leaves the visitor in a request's scope.
+KEY = "faceinsight.visitor"
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who sent a request.
+
+    Attributes:
+        id: 32 hexadecimal digits; made of the token or the address, neither of which can be had back from
+            it, so it may be part of a file's path.
+        browser: Whether it is known by a token; else it is a program, or a browser that sends no cookies,
+            and shares its id with all others at its address.
+    """
+
+    id: str
+    browser: bool
+
+
+class Tokens:
+    """Makes and knows the tokens of one run of the app, and keeps none of them."""
+
+    def __init__(self, hosted: bool = False) -> None:
+        """Begins with a secret of its own: no token of an earlier run is known.
+
+        Args:
+            hosted: Whether the page is shown inside a frame of another host's page, where a browser takes
+                cookies only with `SameSite=None; Secure; Partitioned`.
+        """
+        self._secret = secrets.token_bytes(32)
+        self._hosted = hosted
+
+    def new(self) -> str:
+        """Returns a token of 128 random bits, signed."""
+        token = secrets.token_hex(TOKEN_BYTES)
+        return f"{token}.{self._sign(token)}"
+
+    def knows(self, token: str) -> bool:
+        """Says whether a token is one of `new`."""
+        body, _, signature = token.partition(".")
+        return hmac.compare_digest(signature.encode(errors="replace"), self._sign(body).encode())
+
+    def visitor(self, scope: Scope) -> Visitor:
+        """Returns who sent a request.
+
+        Args:
+            scope: The request's ASGI scope.
+        """
+        for name, value in Headers(scope=scope).items():
+            if name == "cookie" and self.knows(token := cookie_parser(value).get(self.cookie_name(scope), "")):
+                return Visitor(_id_of("token", token), browser=True)
+        host = (scope.get("client") or ("",))[0]
+        return Visitor(_id_of("address", host), browser=False)
+
+    def cookie_name(self, scope: Scope) -> str:
+        """Returns the cookie's name: a host's ports share their cookies, and each may serve a page."""
+        return f"faceinsight-{(scope.get('server') or ('', 0))[1] or 0}"
+
+    def cookie(self, scope: Scope) -> str:
+        """Returns the value of a Set-Cookie header with a new token."""
+        if self._hosted:
+            rules = "SameSite=None; Secure; Partitioned"
+        else:
+            rules = "SameSite=Lax" + ("; Secure" if scope.get("scheme") == "https" else "")
+        return f"{self.cookie_name(scope)}={self.new()}; Path=/; HttpOnly; {rules}"
+
+    def _sign(self, token: str) -> str:
+        return hmac.digest(self._secret, token.encode(errors="replace"), "sha256").hex()
+
+
+def visitor_of(request: Any) -> Visitor:
+    """Returns who sent a request that came through the door.
+
+    Args:
+        request: An ASGI scope, a request of Starlette's or FastAPI's, or one of Gradio's, also while its
+            event is worked on.
+    """
+    # Gradio's request wraps FastAPI's, which is a mapping over its scope.
+    visitor: Visitor = getattr(request, "request", request)[KEY]
+    return visitor
+
+
+def _id_of(kind: str, value: str) -> str:
+    return hashlib.sha256(f"{kind} {value}".encode()).hexdigest()[:32]
