@@ -263,7 +263,8 @@ def local_pack(name: str, folder: Path, detector: Path | None, attributes: Path 
     text = (resources.files("faceinsight.packs") / "catalog" / f"{name}.toml").read_text()
     text = re.sub(r"^(url|member|bytes|sha256|git_blob) = .*\n", "", text, flags=re.MULTILINE)
     for stage, path in files.items():
-        text = re.sub(rf'(\[{stage}\]\nfile = )".*"', rf'\g<1>"{Path(str(path)).resolve()}"', text)
+        shutil.copy(str(path), folder / f"{stage}-model.onnx")
+        text = re.sub(rf'(\[{stage}\]\nfile = )".*"', rf'\g<1>"{stage}-model.onnx"', text)
     (folder / "pack.toml").write_text(text)
     return folder, RANDOM_EMOTION if "emotion" in found.missing else ""
 

@@ -10,10 +10,11 @@ from typing import Any
 from faceinsight.analyzer import DET_THRESHOLD, FaceAnalyzer
 from faceinsight.clips import ClipAnalysis, ClipOptions, iter_clip
 from faceinsight.drawing import DrawOptions, caption, draw
-from faceinsight.errors import FaceInsightError, MediaError
+from faceinsight.errors import FaceInsightError
 from faceinsight.export import Row, analysis_dict, csv_bytes, rows_of, to_json
 from faceinsight.media.image import encode_image, load_image
 from faceinsight.packs import AUTO
+from faceinsight.writing import make_folder, write_file
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".3gp", ".ogv"))
 
@@ -165,21 +166,3 @@ def _free_stem(file: Path, taken: set[str]) -> str:
         number += 1
     taken.add(stem)
     return stem
-
-
-def make_folder(folder: Path) -> None:
-    """Makes a folder where it is not there; raises MediaError where it cannot be made."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MediaError(
-            f"The folder {folder} cannot be made ({(error.strerror or '').lower()}): choose another."
-        ) from error
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Writes a file; raises MediaError where it cannot be written."""
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise MediaError(f"{path} cannot be written ({(error.strerror or '').lower()}): check the folder.") from error

@@ -193,10 +193,10 @@ def _show_progress(name: str, share: float) -> None:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from faceinsight.analyzer import FaceAnalyzer
-    from faceinsight.batch import write_file
     from faceinsight.evaluation import evaluate
     from faceinsight.evaluation.plots import check_plots, write_plots
     from faceinsight.export import to_json
+    from faceinsight.writing import write_file
 
     if args.plots is not None:
         check_plots()  # now, not after minutes of measuring

@@ -23,3 +23,7 @@ class MediaError(FaceInsightError):
 
 class DamagedMediaError(MediaError):
     """A file breaks off; what came before may have been of use."""
+
+
+class DiskFullError(MediaError):
+    """There is no room for what is to be written."""

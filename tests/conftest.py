@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,9 +54,10 @@ def real_pack(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     def make(detector: str = "scrfd_2.5g_kps.onnx") -> Path:
         folder = tmp_path_factory.mktemp("packs") / "real"
         folder.mkdir()
+        for name in (detector, "genderage.onnx"):
+            shutil.copy(shared / "models" / name, folder)
         (folder / "pack.toml").write_text(
-            f'title = "Real"\n[detector]\nfile = "{shared / "models" / detector}"\n'
-            + genderage_table(str(shared / "models" / "genderage.onnx"))
+            f'title = "Real"\n[detector]\nfile = "{detector}"\n' + genderage_table("genderage.onnx")
         )
         return folder
 

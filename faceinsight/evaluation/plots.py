@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from faceinsight.batch import make_folder, write_file
 from faceinsight.errors import FaceInsightError
 from faceinsight.evaluation.metrics import AgeMetrics, ClassMetrics, DetectionMetrics, Floats
 from faceinsight.evaluation.report import Report
+from faceinsight.writing import make_folder, write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

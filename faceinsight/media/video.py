@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +18,7 @@ from av.error import FFmpegError
 from faceinsight.errors import DamagedMediaError, MediaError
 from faceinsight.media.image import MAX_PIXELS
 from faceinsight.media.sound import Sound
+from faceinsight.writing import beside, write_error
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -176,7 +177,8 @@ def _upright(frame: av.VideoFrame) -> UInt8Array:
 class VideoWriter:
     """Writes an H.264 MP4 that every browser plays; a context manager.
 
-    The file exists only if the block ends without an error.
+    The file bears its name only once the block has ended without an error; until then, and whatever happens, a file
+    that was there before stays.
     """
 
     def __init__(
@@ -198,6 +200,8 @@ class VideoWriter:
         self._container: Any = None
         self._stream: Any = None
         self._last = -_LEAST_STEP
+        # What is left to do in the end: the new file takes its name, or goes.
+        self._ending = ExitStack()
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -232,14 +236,12 @@ class VideoWriter:
         try:
             yield
         except (FFmpegError, OSError) as error:
-            raise MediaError(
-                f"{self.path.name} cannot be written ({(error.strerror or str(error)).lower()}): "
-                "check the folder and the disk."
-            ) from error
+            raise write_error(error, self.path.name) from error
 
     def _open(self, width: int, height: int) -> None:
+        part = self._ending.enter_context(beside(self.path))
         # faststart moves the index to the front: a browser plays before it has the whole file.
-        self._container = av.open(str(self.path), "w", options={"movflags": "+faststart"})
+        self._container = av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"})
         rate = Fraction(self._fps).limit_denominator(1001)
         stream = self._container.add_stream("libx264", rate=rate)
         stream.width, stream.height = width + width % 2, height + height % 2
@@ -257,14 +259,16 @@ class VideoWriter:
         trace: TracebackType | None,
     ) -> None:
         if kind is None and self._container is not None:
-            with self._errors():
-                self._container.mux(self._stream.encode())
-                if self._sound is not None:
-                    self._container.mux(list(self._sound.close()))
-                self._container.close()
+            with self._errors(), self._ending:
+                try:
+                    self._container.mux(self._stream.encode())
+                    if self._sound is not None:
+                        self._container.mux(list(self._sound.close()))
+                finally:
+                    self._container.close()
             return
         if self._container is not None:
             # The error that got us here is the one to tell of.
             with suppress(FFmpegError, OSError):
                 self._container.close()
-        self.path.unlink(missing_ok=True)
+        self._ending.__exit__(kind, error, trace)

@@ -22,7 +22,7 @@ class ModelFile:
     """One ONNX file: how to recognise it and where it can be had.
 
     Attributes:
-        name: File name, relative to the pack's folder, or an absolute path.
+        name: File name, relative to the pack's folder and within it.
         bytes: Exact size, or None where it is not published.
         sha256: Hex digest of the content, or None.
         git_blob: Git's object id of the content (hex sha1), where no sha256 is published, or None.
@@ -178,10 +178,23 @@ def _pixels(size: tuple[float, ...], where: str) -> tuple[int, int]:
     return int(size[0]), int(size[1])
 
 
+def _inside(name: str, where: str) -> str:
+    """Returns a file name if it stays within the folder that it is joined to, on every system."""
+    strange = any(sign in name for sign in '\\:*?"<>|') or any(ord(sign) < 32 for sign in name)
+    # Windows drops dots and spaces at an end: what differs from a name by them alone is that name.
+    steps = [step.rstrip(". ") for step in name.split("/")]
+    if strange or not all(steps) or "/".join(steps).lower() == "pack.toml":
+        raise PackError(f"{where} names the file {name!r}, and a file must lie within the pack's folder: correct it.")
+    return name
+
+
 def _model_file(table: _Table) -> ModelFile:
+    size = table.take("bytes", int, None)
+    if size is not None and size <= 0:
+        raise PackError(f"{table.where} needs 'bytes' above zero: correct it.")
     return ModelFile(
-        name=table.take("file", str),
-        bytes=table.take("bytes", int, None),
+        name=_inside(table.take("file", str), table.where),
+        bytes=size,
         sha256=table.take("sha256", str, None),
         git_blob=table.take("git_blob", str, None),
         url=table.take("url", str, None),

@@ -9,6 +9,7 @@ import re
 import threading
 import warnings
 import zipfile
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -17,6 +18,7 @@ from faceinsight import FetchError, PackError
 from faceinsight.packs import fetch, home, resolve
 from faceinsight.packs.fetch import fetch_file, fetch_pack
 from faceinsight.packs.spec import ModelFile
+from faceinsight.writing import beside
 
 CONTENT = bytes(range(256)) * 4000
 OTHERS = b"not wanted" * 400_000
@@ -57,6 +59,12 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.mode == "error":
             self.send_error(503)
             return
+        if self.server.mode == "redirect" and self.path != "/model.onnx":
+            self.send_response(302)
+            self.send_header("Location", "/model.onnx")
+            self.end_headers()
+            self.flood()
+            return
         body = self.server.files.get(self.path)
         if body is None:
             self.send_error(404)
@@ -65,12 +73,21 @@ class Handler(BaseHTTPRequestHandler):
         asked = re.match(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
         if asked and self.server.mode != "no-ranges":
             first, last = asked.groups()
-            start = int(first) if first else total - int(last)
+            start = int(first) if first else max(0, total - int(last))
             stop = int(last) + 1 if first and last else total
             body, status = body[start:stop], 206
         if self.server.mode == "wrong":
             body = b"?" * len(body)
         self.send_response(status)
+        if self.server.mode == "endless":
+            self.end_headers()
+            self.flood()
+            return
+        if self.server.mode == "boasts":
+            self.send_header("Content-Length", str(400_000_000))
+            self.end_headers()
+            self.flood()
+            return
         self.send_header("Content-Length", str(len(body)))
         if status == 206:
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{total}")
@@ -82,6 +99,14 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         self.wfile.write(body)
         self.server.sent += len(body)
+
+    def flood(self) -> None:
+        """Sends 400 MB, or as much of it as anybody reads."""
+        self.close_connection = True
+        with suppress(OSError):
+            for _ in range(400):
+                self.wfile.write(bytes(1_000_000))
+                self.server.sent += 1_000_000
 
     def log_message(self, *args: object) -> None:
         """Says nothing."""
@@ -143,6 +168,69 @@ def test_a_host_that_misbehaves_leaves_nothing_behind(host, tmp_path, mode, path
         fetch_file(model(host, path, member=member), target)
     assert "\n" not in str(caught.value)
     assert list(target.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [len(CONTENT), None])
+@pytest.mark.parametrize("mode", ["endless", "boasts"])
+@pytest.mark.parametrize("member", [None, "model.onnx"])
+def test_more_than_was_declared_is_not_taken(host, tmp_path, monkeypatch, mode, size, member):
+    host.mode = mode
+    monkeypatch.setattr(fetch, "MAX_BYTES", 2_000_000)
+    target = tmp_path / "folder" / "model.onnx"
+    target.parent.mkdir()
+    target.write_bytes(b"old")
+    file = ModelFile("model.onnx", size, url=host.url("/model.onnx"), member=member)
+    with pytest.raises(FetchError, match=r"sends more than|could not be downloaded"):
+        fetch_file(file, target)
+    # What the sockets hold has been sent as well.
+    assert host.sent < 20_000_000
+    assert target.read_bytes() == b"old"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_redirection_is_followed_without_reading_what_comes_with_it(host, tmp_path):
+    host.mode = "redirect"
+    target = tmp_path / "model.onnx"
+    fetch_file(model(host, "/elsewhere"), target)
+    assert target.read_bytes() == CONTENT
+    assert host.sent < 20_000_000
+
+
+def test_a_member_larger_than_declared_is_not_unpacked(host, tmp_path):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("deep/model.onnx", bytes(50_000_000))
+    host.files["/bomb.zip"] = packed.getvalue()
+    with pytest.raises(FetchError, match=f"sends more than the {len(CONTENT)} bytes"):
+        fetch_file(model(host, "/bomb.zip", member="model.onnx"), tmp_path / "model.onnx")
+    assert list(tmp_path.glob("*.*")) == []
+
+
+def test_what_a_dead_download_left_is_cleared_and_what_a_living_one_writes_is_not(host, tmp_path):
+    (tmp_path / ".faceinsight-0123456789abcdef.part").write_bytes(b"half")
+    (tmp_path / "mine.part").write_bytes(b"not ours")
+    with beside(tmp_path / "other.onnx") as part:
+        fetch_file(model(host), tmp_path / "model.onnx")
+        assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {part.name, "mine.part", "model.onnx"}
+    assert (tmp_path / "other.onnx").is_file()
+
+
+def test_no_link_leads_a_download_out_of_its_folder(host, monkeypatch, tmp_path):
+    monkeypatch.setenv("FACEINSIGHT_HOME", str(tmp_path / "fi"))
+    folder = home() / "mine"
+    folder.mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    (folder / "sub").symlink_to(tmp_path / "outside")
+    (folder / "link.onnx").symlink_to(tmp_path / "outside" / "new.onnx")
+    for name in ("sub/model.onnx", "link.onnx"):
+        (folder / "pack.toml").write_text(f'[detector]\nfile = "{name}"\nurl = "{host.url("/model.onnx")}"\n')
+        with pytest.raises(FetchError, match="leads out of .* through a link"):
+            fetch_pack("mine")
+    # The name of the pack's folder is the user's own, a link too.
+    (home() / "linked").symlink_to(tmp_path / "outside")
+    (tmp_path / "outside" / "pack.toml").write_text(f'[detector]\nfile = "m.onnx"\nurl = "{host.url("/model.onnx")}"\n')
+    fetch_pack("linked")
+    assert sorted(path.name for path in (tmp_path / "outside").iterdir()) == ["m.onnx", "pack.toml"]
 
 
 def test_a_host_that_cannot_be_reached(tmp_path):

@@ -40,6 +40,7 @@ def test_a_whole_pack_is_read():
         ("[detector]\nfile = 3\n", "wrong type of 'file'|'file' of the wrong type"),
         (DETECTOR + "speed = 3\n", r"keys that mean nothing here \(speed\)"),
         (DETECTOR + "bytes = true\n", "'bytes'"),
+        (DETECTOR + "bytes = -1\n", "'bytes' above zero"),
         (DETECTOR + "input_sizes = [[640]]\n", r"\[\[width, height\], ...\]"),
         (DETECTOR + "input_sizes = [[640, 0]]\n", "whole pixels above zero"),
         (genderage_table("a.onnx").replace("scaled_box", "oval"), "crop = 'oval': use one of"),
@@ -56,6 +57,45 @@ def test_a_wrong_declaration_is_one_sentence(text, sentence):
     with pytest.raises(PackError, match=sentence) as caught:
         parse_pack(text, "p", "p.toml")
     assert "\n" not in str(caught.value).strip()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../x",
+        "../../x",
+        "sub/../../x",
+        "/etc/x",
+        "//host/share/x",
+        "sub//x",
+        "C:x",
+        "C:/x",
+        "c:\\\\x",
+        "..\\\\x",
+        "sub/.. /x",
+        "x/...",
+        "x\\u0000y",
+        "pack.toml",
+        "Pack.TOML.",
+    ],
+)
+def test_no_file_name_leads_out_of_the_folder(name):
+    for table in (
+        f'[detector]\nfile = "{name}"\n',
+        DETECTOR + VERIFIER.replace("v.onnx", name),
+        genderage_table(name),
+        f'[heads.mask]\nfile = "{name}"\nsize = [64, 48]\ncrop = "aligned"\nlabels = ["no", "yes"]\n',
+    ):
+        with pytest.raises(PackError, match="a file must lie within the pack's folder"):
+            parse_pack(table, "p", "p.toml")
+
+
+def test_a_file_may_lie_in_a_folder_of_the_pack():
+    spec = parse_pack('[detector]\nfile = "sub/model v1.2.onnx"\n', "p", "p.toml")
+    assert spec.detector.file.name == "sub/model v1.2.onnx"
 
 
 @pytest.mark.parametrize("pack", ["buffalo_s", "buffalo_l"])
