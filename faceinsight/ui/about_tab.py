@@ -52,7 +52,7 @@ def build_about_tab(engine: Engine, settings: list[gr.components.Component], sta
 
     Args:
         engine: The app's models.
-        settings: The side panel's components, in the order of `Settings`.
+        settings: The drawer's components, in the order of `Settings`.
         status: The page's status line.
     """
     with gr.Column(elem_id="about"):
@@ -84,7 +84,7 @@ def build_about_tab(engine: Engine, settings: list[gr.components.Component], sta
             else (f"All files of {pack} were here already.")
         )
         return (
-            f"{done} Choose it in the side panel.",
+            f"{done} Choose it in the drawer.",
             pack_rows(),
             gr.Dropdown(choices=engine.named_choices(), value=engine.default),
             engine.status(),

@@ -17,6 +17,17 @@ from faceinsight.media.image import encode_image
 STREAM_QUALITY = 80
 
 
+def within(ends: tuple[float, float], value: Any) -> float:
+    """Returns the number between two ends that is nearest to a value; the least for what is no number."""
+    least, most = ends
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return least
+    # In this order, NaN counts as the least.
+    return min(most, max(least, number))
+
+
 class _PlainMeta(ComponentMeta):
     """Makes component classes without writing a .pyi file beside their source, as Gradio would."""
 
@@ -65,3 +76,13 @@ class LiveImage(gr.Image, metaclass=_PlainMeta):
             return None
         content = base64.b64encode(encode_image(value, quality=STREAM_QUALITY)).decode()
         return ImageData(url=f"data:image/jpeg;base64,{content}", orig_name="frame.jpg")
+
+
+class BoundedSlider(gr.Slider, metaclass=_PlainMeta):
+    """A slider that takes a typed value beyond its ends for the end, where Gradio would refuse the whole event."""
+
+    is_template = True
+
+    def preprocess(self, payload: float) -> float:
+        """Returns the value that the slider can have which is nearest to a sent one."""
+        return within((self.minimum, self.maximum), payload)

@@ -10,8 +10,8 @@ from faceinsight.ui.engine import Engine
 from faceinsight.ui.image_tab import build_image_tab
 from faceinsight.ui.links import refuse_links
 from faceinsight.ui.live import Visitors
-from faceinsight.ui.parts import side_panel
-from faceinsight.ui.texts import FOOTER, TITLE
+from faceinsight.ui.parts import settings_drawer
+from faceinsight.ui.texts import FOOTER, HEADER
 from faceinsight.ui.video_tab import build_video_tab
 from faceinsight.ui.webcam_tab import build_webcam_tab
 
@@ -38,19 +38,16 @@ def build_demo(engine: Engine | None = None) -> gr.Blocks:
         "Models & about": build_about_tab,
     }
     with gr.Blocks(title="FaceInsight", analytics_enabled=False, delete_cache=DELETE_CACHE, fill_width=True) as demo:
-        gr.Markdown(TITLE, elem_id="title")
+        gr.HTML(HEADER, apply_default_css=False, elem_id="header")
         status = gr.Markdown(engine.status(), elem_id="status")
         # Filled by assets/camera.js.
         gr.HTML('<p id="camera-problem" role="alert"></p>', padding=False)
-        with gr.Row(equal_height=False):
-            # Rendered first for its components, shown second.
-            with gr.Column(scale=1, min_width=240, render=False) as panel:
-                settings = side_panel(engine)
-            with gr.Column(scale=4, min_width=300), gr.Tabs(selected="Image"):
-                for name, build in tabs.items():
-                    with gr.Tab(name, id=name):
-                        build(engine, settings, status)
-            panel.render()
+        with gr.Column(elem_id="settings"):
+            settings = settings_drawer(engine)
+        with gr.Tabs(selected="Image", elem_id="tabs"):
+            for name, build in tabs.items():
+                with gr.Tab(name, id=name):
+                    build(engine, settings, status)
         gr.Markdown(FOOTER, elem_id="footer")
         build_api(engine)
         # A visitor who comes later sees what has been fetched since.

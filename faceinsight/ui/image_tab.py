@@ -41,7 +41,7 @@ def build_image_tab(engine: Engine, settings: list[gr.components.Component], sta
 
     Args:
         engine: The app's models.
-        settings: The side panel's components, in the order of `Settings`.
+        settings: The drawer's components, in the order of `Settings`.
         status: The page's status line.
     """
     analysis_state = gr.State(None, time_to_live=STATE_SECONDS)

@@ -131,7 +131,8 @@ def start(demo: gr.Blocks, options: LaunchOptions) -> None:
     """
     # In the head, as Gradio would rewrite the selectors of its `css`.
     colors = f"window.faceInsightColors = {json.dumps([EMOTION_COLORS, OTHER_COLOR])};"
-    style, camera, webcam = (asset(n).read_text(encoding="utf-8") for n in ("style.css", "camera.js", "webcam.js"))
+    names = ("style.css", "camera.js", "drawer.js", "webcam.js")
+    style, *scripts = (asset(name).read_text(encoding="utf-8") for name in names)
     # Gradio says at length that there is no share link; we say so in a sentence.
     hush = contextlib.redirect_stdout(io.StringIO()) if options.share else contextlib.nullcontext()
     with hush, warnings.catch_warnings():
@@ -143,8 +144,8 @@ def start(demo: gr.Blocks, options: LaunchOptions) -> None:
             auth=options.auth,
             max_file_size=MAX_UPLOAD,
             theme=build_theme(),
-            head=f"<style>{style}</style><script>{colors}{camera}{webcam}</script>",
-            footer_links=["api", "settings"],
+            head=f"<style>{style}</style><script>{colors}{''.join(scripts)}</script>",
+            footer_links=["api"],
             run_history=False,
             enable_monitoring=False,
             ssr_mode=False,

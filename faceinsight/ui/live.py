@@ -37,7 +37,7 @@ MAX_ROWS = 20_000
 # Where the visitor sets none: the smallest face, as a share of the frame's longer side.
 SMALLEST_SHARE = 1 / 16
 
-NO_EMOTION = "This model pack says nothing about emotions: choose another one in the panel."
+NO_EMOTION = "This model pack says nothing about emotions: choose another one in Settings."
 
 # Milliseconds of analysis for a frame, where it cannot do with less.
 BUDGET_MS = 25.0
@@ -134,7 +134,7 @@ class Visitors:
         Args:
             session: Whose it is.
             data: `picture` (JPEG in Base64), `time` (seconds on the camera's clock), `settings` (the
-                values of the side panel) and `record` (the number of the page's recording; 0 for none).
+                values of the drawer) and `record` (the number of the page's recording; 0 for none).
 
         Returns:
             What `overlay` returns, `ms` that it took here (waiting included), while recording `rows` (their

@@ -10,7 +10,16 @@ import gradio as gr
 from faceinsight.analyzer import DET_THRESHOLD
 from faceinsight.drawing import LABELS, DrawOptions
 from faceinsight.errors import MediaError
+from faceinsight.ui.components import BoundedSlider, within
 from faceinsight.ui.engine import Engine
+from faceinsight.ui.texts import (
+    BLUR_INFO,
+    LABELS_INFO,
+    PACK_INFO,
+    SMALLEST_INFO,
+    SMOOTHING_INFO,
+    THRESHOLD_INFO,
+)
 
 # The ends of the sliders.
 THRESHOLDS = (0.1, 0.95)
@@ -20,7 +29,7 @@ SMOOTHING = (0, 100)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a visitor chose in the side panel, in the order of its components; smoothing from 0 to 1."""
+    """What a visitor chose in the drawer, in the order of its components; smoothing from 0 to 1."""
 
     pack: str
     det_threshold: float
@@ -31,7 +40,7 @@ class Settings:
 
     @classmethod
     def of(cls, values: tuple[Any, ...]) -> Settings:
-        """Makes settings of the values of the side panel's components.
+        """Makes settings of the values of the drawer's components.
 
         The Webcam tab's come as the browser sends them, past Gradio's own checks: what no component can be
         set to becomes the next value that it can.
@@ -39,11 +48,11 @@ class Settings:
         pack, det_threshold, min_face, labels, blur, smoothing = values
         return cls(
             str(pack or ""),
-            _within(THRESHOLDS, det_threshold),
-            _within(SMALLEST, min_face),
+            within(THRESHOLDS, det_threshold),
+            within(SMALLEST, min_face),
             tuple(label for label in LABELS if label in labels),
             bool(blur),
-            _within(SMOOTHING, smoothing) / 100,
+            within(SMOOTHING, smoothing) / 100,
         )
 
     @property
@@ -57,41 +66,25 @@ class Settings:
         return {"det_threshold": self.det_threshold, "min_face": self.min_face}
 
 
-def _within(ends: tuple[float, float], value: Any) -> float:
-    least, most = ends
-    # In this order, what is no number counts as the least.
-    return min(most, max(least, float(value)))
-
-
 def threshold_slider() -> gr.Slider:
     """Returns the control of the detection threshold."""
-    return gr.Slider(
-        *THRESHOLDS,
-        DET_THRESHOLD,
-        step=0.05,
-        label="Detection threshold",
-        info="Higher: fewer, surer faces.",
-    )
+    return BoundedSlider(*THRESHOLDS, DET_THRESHOLD, step=0.05, label="Detection threshold", info=THRESHOLD_INFO)
 
 
 def min_face_slider() -> gr.Slider:
     """Returns the control of the smallest face."""
-    return gr.Slider(
-        *SMALLEST, 0, step=4, label="Smallest face", info="Longest side in pixels; 0 for all (webcam: a sixteenth)."
-    )
+    return BoundedSlider(*SMALLEST, 0, step=4, label="Smallest face", info=SMALLEST_INFO)
 
 
-def side_panel(engine: Engine) -> list[gr.components.Component]:
+def settings_drawer(engine: Engine) -> list[gr.components.Component]:
     """Builds the settings that every tab shares, in the order of `Settings`."""
     return [
-        gr.Dropdown(engine.named_choices(), value=engine.default, label="Model pack", elem_id="pack"),
+        gr.Dropdown(engine.named_choices(), value=engine.default, label="Model pack", info=PACK_INFO, elem_id="pack"),
         threshold_slider(),
         min_face_slider(),
-        gr.CheckboxGroup(list(LABELS), value=list(LABELS), label="Labels"),
-        gr.Checkbox(False, label="Blur faces", elem_id="blur"),
-        gr.Slider(
-            *SMOOTHING, 50, step=5, label="Smoothing", info="Webcam and video, in percent: higher is steadier, slower."
-        ),
+        gr.CheckboxGroup(list(LABELS), value=list(LABELS), label="Labels", info=LABELS_INFO),
+        gr.Checkbox(False, label="Blur faces", info=BLUR_INFO, elem_id="blur"),
+        BoundedSlider(*SMOOTHING, 50, step=5, label="Smoothing", info=SMOOTHING_INFO),
     ]
 
 

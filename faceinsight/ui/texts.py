@@ -1,6 +1,20 @@
 """Every text of the page that is more than a label."""
 
-TITLE = "# FaceInsight\nWhere every face is, and its apparent age, gender and emotion."
+# The drawer is opened and closed by assets/drawer.js.
+HEADER = """
+<h1>FaceInsight</h1>
+<p>Where every face is, and its apparent age, gender and emotion.</p>
+<button id="settings-button" aria-expanded="false" aria-controls="settings">Settings</button>
+"""
+THRESHOLD_INFO = "How sure the detector must be that it sees a face. Higher: fewer false alarms, and more faces missed."
+SMALLEST_INFO = (
+    "Leaves out faces whose longer side has fewer pixels. At 0 none; the webcam leaves out those under a sixteenth of "
+    "its picture."
+)
+LABELS_INFO = "What is written beside each face."
+BLUR_INFO = "Makes faces unrecognisable in the picture, the clip and every file that shows them."
+SMOOTHING_INFO = "Webcam and video, in percent. Higher: answers move less from frame to frame, and follow change later."
+PACK_INFO = "The models that answer. The tab Models & about says how good each is."
 
 IMAGE_HINT = "Drop, paste or snap a picture: JPEG, PNG, WebP, HEIC, up to 64 megapixels."
 NO_FACE = (

@@ -1,16 +1,135 @@
-"""The look: quiet, system fonts (nothing is loaded from elsewhere), light and dark."""
+"""The look: quiet, system fonts (nothing is loaded from elsewhere), light and dark.
+
+Every colour is a variable of assets/style.css: two greys, a line and an accent, each once for light and once for dark.
+What Gradio draws takes them from here.
+"""
 
 from __future__ import annotations
 
 import gradio as gr
 
+_INK, _QUIET, _LINE = "var(--fi-ink)", "var(--fi-quiet)", "var(--fi-line)"
+_PAPER, _GROUND = "var(--fi-paper)", "var(--fi-ground)"
+_ACCENT, _SOFT, _ON_ACCENT = "var(--fi-accent)", "var(--fi-accent-soft)", "var(--fi-on-accent)"
+
+_VALUES = {
+    "body_background_fill": _GROUND,
+    "body_text_color": _INK,
+    "body_text_color_subdued": _QUIET,
+    "background_fill_primary": _PAPER,
+    "background_fill_secondary": _GROUND,
+    "border_color_primary": _LINE,
+    "border_color_accent": _ACCENT,
+    "border_color_accent_subdued": _LINE,
+    "color_accent_soft": _SOFT,
+    "link_text_color": _ACCENT,
+    "link_text_color_active": _ACCENT,
+    "link_text_color_hover": _ACCENT,
+    "link_text_color_visited": _ACCENT,
+    "block_background_fill": _PAPER,
+    "block_border_color": _LINE,
+    "block_info_text_color": _QUIET,
+    "block_label_background_fill": _PAPER,
+    "block_label_border_color": _LINE,
+    "block_label_text_color": _QUIET,
+    "block_title_background_fill": "none",
+    "block_title_border_color": _LINE,
+    "block_title_text_color": _INK,
+    "panel_background_fill": _PAPER,
+    "panel_border_color": _LINE,
+    "accordion_text_color": _INK,
+    "table_text_color": _INK,
+    "table_border_color": _LINE,
+    "table_even_background_fill": _PAPER,
+    "table_odd_background_fill": _PAPER,
+    "table_row_focus": _SOFT,
+    "checkbox_background_color": _PAPER,
+    "checkbox_background_color_hover": _PAPER,
+    "checkbox_background_color_focus": _PAPER,
+    "checkbox_background_color_selected": _ACCENT,
+    "checkbox_border_color": _QUIET,
+    "checkbox_border_color_focus": _ACCENT,
+    "checkbox_border_color_hover": _ACCENT,
+    "checkbox_border_color_selected": _ACCENT,
+    "checkbox_label_background_fill": "none",
+    "checkbox_label_background_fill_hover": "none",
+    "checkbox_label_background_fill_selected": "none",
+    "checkbox_label_border_color": "transparent",
+    "checkbox_label_border_color_hover": "transparent",
+    "checkbox_label_border_color_selected": "transparent",
+    "checkbox_label_text_color": _INK,
+    "checkbox_label_text_color_selected": _INK,
+    "input_background_fill": _PAPER,
+    "input_background_fill_focus": _PAPER,
+    "input_background_fill_hover": _PAPER,
+    "input_border_color": _LINE,
+    "input_border_color_focus": _ACCENT,
+    "input_border_color_hover": _QUIET,
+    "input_placeholder_color": _QUIET,
+    "loader_color": _ACCENT,
+    "slider_color": _ACCENT,
+    "stat_background_fill": _ACCENT,
+    "error_background_fill": _PAPER,
+    "error_border_color": "var(--fi-problem)",
+    "error_text_color": "var(--fi-problem)",
+    "error_icon_color": "var(--fi-problem)",
+    "button_primary_background_fill": _ACCENT,
+    "button_primary_background_fill_hover": _ACCENT,
+    "button_primary_border_color": _ACCENT,
+    "button_primary_border_color_hover": _ACCENT,
+    "button_primary_text_color": _ON_ACCENT,
+    "button_primary_text_color_hover": _ON_ACCENT,
+    "button_secondary_background_fill": _PAPER,
+    "button_secondary_background_fill_hover": _SOFT,
+    "button_secondary_border_color": _LINE,
+    "button_secondary_border_color_hover": _LINE,
+    "button_secondary_text_color": _INK,
+    "button_secondary_text_color_hover": _INK,
+    "button_cancel_background_fill": _PAPER,
+    "button_cancel_background_fill_hover": _SOFT,
+    "button_cancel_border_color": _LINE,
+    "button_cancel_border_color_hover": _LINE,
+    "button_cancel_text_color": _INK,
+    "button_cancel_text_color_hover": _INK,
+}
+_SHAPES = {
+    "color_accent": _ACCENT,
+    "block_border_width": "1px",
+    "block_border_width_dark": "1px",
+    "block_label_border_width": "0px",
+    "block_label_border_width_dark": "0px",
+    "block_label_text_weight": "400",
+    "block_label_shadow": "none",
+    "block_title_padding": "0",
+    "block_title_text_weight": "500",
+    "block_title_border_width": "0px",
+    "block_title_border_width_dark": "0px",
+    "block_shadow": "none",
+    "block_shadow_dark": "none",
+    "button_border_width": "1px",
+    "button_border_width_dark": "1px",
+    "button_large_text_size": "var(--text-md)",
+    "button_large_text_weight": "500",
+    "button_large_padding": "0.5rem 1rem",
+    "button_transform_hover": "none",
+    "button_transform_active": "none",
+    "checkbox_label_border_width": "0px",
+    "checkbox_label_border_width_dark": "0px",
+    "checkbox_label_padding": "0.2rem 0.6rem 0.2rem 0",
+    "checkbox_label_shadow": "none",
+    "checkbox_shadow": "none",
+    "input_border_width": "1px",
+    "input_border_width_dark": "1px",
+    "input_shadow": "none",
+    "input_shadow_focus": "none",
+}
+
 
 def build_theme() -> gr.themes.Base:
     """Returns the theme of the page."""
-    return gr.themes.Soft(
-        primary_hue="blue",
-        neutral_hue="slate",
+    dark = {f"{name}_dark": value for name, value in _VALUES.items()}
+    return gr.themes.Base(
         radius_size="md",
         font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
         font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
-    )
+    ).set(**_VALUES, **dark, **_SHAPES)

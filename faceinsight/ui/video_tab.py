@@ -58,7 +58,7 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
 
     Args:
         engine: The app's models.
-        settings: The side panel's components, in the order of `Settings`.
+        settings: The drawer's components, in the order of `Settings`.
         status: The page's status line.
     """
     with gr.Row(equal_height=False):

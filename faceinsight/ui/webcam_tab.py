@@ -41,7 +41,7 @@ def build_webcam_tab(visitors: Visitors, settings: list[gr.components.Component]
 
     Args:
         visitors: The streams of all visitors.
-        settings: The side panel's components, in the order of `Settings`.
+        settings: The drawer's components, in the order of `Settings`.
         status: The page's status line.
     """
 

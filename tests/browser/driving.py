@@ -85,6 +85,10 @@ class Visit:
             return
         tab.first.click()
 
+    def settings(self) -> None:
+        """Opens the drawer with the settings, or closes it."""
+        self.page.locator("#settings-button").click()
+
     def cells(self, table: str) -> list[list[str]]:
         """Returns the cells that a table shows, without its header."""
         rows = self.page.locator(f"{table} .virtual-body [role=row]").all()

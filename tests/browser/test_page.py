@@ -75,6 +75,7 @@ def test_the_side_panel_changes_the_picture_at_once(visit, photo):
     expect(visit.page.locator("#image-notice")).to_contain_text("2 faces")
     shown = visit.page.locator("#image-output img")
     before = shown.get_attribute("src")
+    visit.settings()
     visit.page.get_by_label("Number", exact=True).uncheck()
     expect(shown).not_to_have_attribute("src", before)
     smallest = visit.page.get_by_label(re.compile("number input for Smallest face"))
@@ -82,6 +83,33 @@ def test_the_side_panel_changes_the_picture_at_once(visit, photo):
     smallest.press("Enter")
     expect(visit.page.locator("#image-notice")).to_contain_text("No face found")
     assert visit.errors == []
+
+
+def test_the_drawer_opens_and_closes_by_mouse_and_keyboard(visit):
+    drawer, button = visit.page.locator("#settings"), visit.page.locator("#settings-button")
+    expect(drawer).to_be_hidden()
+    button.press("Enter")
+    expect(drawer).to_be_visible()
+    assert visit.page.evaluate("document.querySelector('#settings').contains(document.activeElement)")
+    visit.page.keyboard.press("Escape")
+    expect(drawer).to_be_hidden()
+    expect(button).to_be_focused()
+    visit.settings()
+    visit.page.locator("#header h1").click()
+    expect(drawer).to_be_hidden()
+
+
+def test_a_value_out_of_range_is_corrected(visit, app, photo):
+    visit.upload("#image-input", photo)
+    expect(visit.page.locator("#image-notice")).to_contain_text("2 faces")
+    visit.settings()
+    threshold = visit.page.get_by_label("number input for Detection threshold")
+    for typed in ("5", "-3"):
+        threshold.fill(typed)
+        threshold.press("Enter")
+    expect(visit.page.locator("#image-notice")).to_contain_text("2 faces")
+    assert "Traceback" not in app.output
+    assert visit.page.get_by_test_id("toast-body").count() == 0
 
 
 def test_bad_pictures_are_told_of_and_lose_nothing(visit, photo, tmp_path):

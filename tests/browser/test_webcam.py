@@ -90,6 +90,7 @@ def test_a_person_is_chosen_by_a_click(visit):
 
 def test_controls_apply_at_once(visit):
     with_label, *_ = visit.painted()
+    visit.settings()
     for label in ("Number", "Age", "Gender", "Emotion"):
         visit.page.get_by_label(label, exact=True).uncheck()
     visit.page.wait_for_timeout(500)
@@ -121,7 +122,9 @@ def test_a_snapshot_has_labels_and_blur_hides_the_face(visit):
     colour = np.abs(np.asarray(clear, int) - (86, 180, 233)).sum(axis=2) < 30
     assert colour.sum() > 1500
     box = np.flatnonzero(colour.any(axis=0))
+    visit.settings()
     visit.page.get_by_label("Blur faces").check()
+    visit.settings()
     visit.page.wait_for_timeout(500)
     blurred = snapshot(visit)
     box_then = np.flatnonzero((np.abs(np.asarray(blurred, int) - (86, 180, 233)).sum(axis=2) < 30).any(axis=0))
