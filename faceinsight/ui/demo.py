@@ -11,6 +11,7 @@ from faceinsight.ui.image_tab import build_image_tab
 from faceinsight.ui.links import refuse_links
 from faceinsight.ui.live import Visitors
 from faceinsight.ui.parts import side_panel
+from faceinsight.ui.scripts import run_script
 from faceinsight.ui.texts import FOOTER, TITLE
 from faceinsight.ui.video_tab import build_video_tab
 from faceinsight.ui.webcam_tab import build_webcam_tab
@@ -40,8 +41,11 @@ def build_demo(engine: Engine | None = None) -> gr.Blocks:
     with gr.Blocks(title="FaceInsight", analytics_enabled=False, delete_cache=DELETE_CACHE, fill_width=True) as demo:
         gr.Markdown(TITLE, elem_id="title")
         status = gr.Markdown(engine.status(), elem_id="status")
-        # Filled by assets/camera.js.
-        gr.HTML('<p id="camera-problem" role="alert"></p>', padding=False)
+        gr.HTML(
+            '<p id="camera-problem" role="alert"></p>',
+            js_on_load=run_script("camera.js", "tellProblems", "element.querySelector('#camera-problem')"),
+            padding=False,
+        )
         with gr.Row(equal_height=False):
             # Rendered first for its components, shown second.
             with gr.Column(scale=1, min_width=240, render=False) as panel:
