@@ -1,6 +1,6 @@
 """Every text of the page that is more than a label."""
 
-# The drawer is opened and closed by assets/drawer.js.
+# The drawer is opened and closed by assets/js/drawer.js.
 HEADER = """
 <h1>FaceInsight</h1>
 <p>Where every face is, and its apparent age, gender and emotion.</p>
