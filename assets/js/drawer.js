@@ -1,8 +1,9 @@
 // The drawer with the settings that all tabs share: opened by its button, closed by that, by Escape or by a click beside it.
 
+const drawer = () => /** @type {HTMLElement} */ (document.getElementById("settings"));
+
 /** @param {HTMLButtonElement} button */
 export function start(button) {
-  const drawer = () => /** @type {HTMLElement} */ (document.getElementById("settings"));
   const isOpen = () => button.getAttribute("aria-expanded") === "true";
 
   /** @param {boolean} open */

@@ -85,8 +85,9 @@ export function draw(pen, scene, width, height) {
   const faces = scene.faces.map((face) => ({ face, box: scaled(face.box, scale) }));
   if (scene.still) pen.drawImage(scene.still, 0, 0, width, height);
   if (scene.blur && scene.still) for (const { face } of faces) hideFace(pen, scene.still, scene.size, face.box, scale);
+  if (scene.bare) return;
   for (const { face, box: [x1, y1, x2, y2] } of faces) {
-    pen.lineWidth = line;
+    pen.lineWidth = face.id && face.id === scene.chosen ? 3 * line : line;
     pen.strokeStyle = face.color;
     pen.strokeRect(x1, y1, x2 - x1, y2 - y1);
   }

@@ -23,6 +23,48 @@ export interface LiveFace extends Face {
   emotion: Shares | null;
 }
 
+/** A face with what its card says. */
+export interface CardFace extends LiveFace {
+  /** In years. */
+  age: number | null;
+  /** The least and the greatest. */
+  range: [number, number] | null;
+  gender: Shares | null;
+}
+
+/** The server's, about one photo. */
+export interface PhotoAnswer {
+  /** Width and height in pixels that the boxes are in; null for one that cannot be read. */
+  size: [number, number] | null;
+  faces: CardFace[];
+  /** How many faces there are. */
+  words: string;
+  /** What was left out; else "". */
+  note: string;
+  /** Why it cannot be read; else "". */
+  problem: string;
+  /** Why nothing is said about emotions; else "". */
+  without: string;
+  /** A data URL, where the browser cannot show the photo itself; else "". */
+  preview: string;
+}
+
+/** The server's, about all photos that were looked at so far. */
+export interface PhotosAnswer {
+  /** The number of the request. */
+  request: number;
+  photos: PhotoAnswer[];
+  /** The number of the largest face of each photo. */
+  largest: (number | null)[];
+  /** About all of them. */
+  words: string;
+  /** Whether there are no more to come. */
+  done: boolean;
+  /** Tables over all of them, once done. */
+  csv: string;
+  json: string;
+}
+
 /** The server's, about one frame. */
 export interface Answer {
   /** Width and height of the analysed picture in pixels. */
@@ -47,6 +89,10 @@ export interface Scene {
   faces: Face[];
   /** Whether the faces themselves are hidden. */
   blur: boolean;
+  /** The number of the face that is marked. */
+  chosen?: number | null;
+  /** Whether boxes and labels are left out. */
+  bare?: boolean;
   /** The analysed picture; where it is given, it is drawn in place of the one below. */
   still?: Picture;
 }

@@ -18,6 +18,12 @@ from faceinsight.ui.webcam_tab import build_webcam_tab
 
 # Seconds: how often files of visitors are looked at, and how old they may get.
 DELETE_CACHE = (120, 1800)
+# What the browser's code reads of the settings.
+SHARE_SETTINGS = """(...values) => {
+  window.faceInsightSettings = values;
+  window.dispatchEvent(new Event("faceinsight-settings"));
+  return [];
+}"""
 
 
 def build_demo(engine: Engine | None = None) -> gr.Blocks:
@@ -57,6 +63,8 @@ def build_demo(engine: Engine | None = None) -> gr.Blocks:
             for name, build in tabs.items():
                 with gr.Tab(name, id=name):
                     build(engine, settings, status)
+        # Without triggers: at every change, and when the page is opened.
+        gr.on(None, None, settings, js=SHARE_SETTINGS, api_visibility="private")
         gr.Markdown(FOOTER, elem_id="footer")
         build_api(engine)
         # A visitor who comes later sees what has been fetched since.

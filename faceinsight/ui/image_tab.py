@@ -1,29 +1,36 @@
-"""The Image tab: one picture in; faces, table, bars and files out."""
+"""The Image tab: photos in; what is drawn over them, cards, a table and files out."""
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from faceinsight.drawing import draw
-from faceinsight.errors import FaceInsightError
-from faceinsight.export import analysis_dict, csv_bytes, rows_of, to_json
-from faceinsight.media.image import encode_image, load_image
-from faceinsight.results import FrameAnalysis
+from faceinsight.analyzer import FaceAnalyzer
+from faceinsight.errors import FaceInsightError, MediaError
+from faceinsight.export import analysis_dict, rows_of, to_csv, to_json
+from faceinsight.media.image import LoadedImage, encode_image, load_image
+from faceinsight.results import FrameAnalysis, face_numbers
 from faceinsight.ui import views
-from faceinsight.ui.components import UploadedImage
-from faceinsight.ui.engine import Engine, friendly
-from faceinsight.ui.files import publish
-from faceinsight.ui.parts import Settings, results_table
-from faceinsight.ui.texts import IMAGE_HINT
+from faceinsight.ui.charts import EMOTION_COLORS, OTHER_COLOR
+from faceinsight.ui.engine import Engine, as_page_error
+from faceinsight.ui.parts import Settings
+from faceinsight.ui.scripts import run_script
+from faceinsight.ui.templates import examples, table_head, template
 
-STATE_SECONDS = 1800
+MAX_PHOTOS = 50
+# The first photo is shown as soon as may be; the others come in groups, their faces in one batch.
+GROUP = 8
+
+Answer = dict[str, Any]
 
 
-def example_pictures() -> list[str]:
+def example_pictures() -> list[Path]:
     """Returns pictures with faces that come with installed dependencies."""
     wanted = (("insightface", "data/images/t1.jpg"), ("skimage", "data/astronaut.png"))
     paths = []
@@ -32,8 +39,119 @@ def example_pictures() -> list[str]:
         if spec is not None and spec.origin is not None:
             path = Path(spec.origin).parent / name
             if path.is_file():
-                paths.append(str(path))
+                paths.append(path)
     return paths
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A photo that the page asks about.
+
+    Attributes:
+        name: The visitor's name for it.
+        path: Where it was uploaded to; "" where that failed.
+        problem: Why it failed.
+        preview: Whether the browser cannot show it.
+    """
+
+    name: str
+    path: str
+    problem: str
+    preview: bool
+
+    @classmethod
+    def all_of(cls, request: Any) -> list[Photo]:
+        """Reads what the page sent.
+
+        Raises:
+            MediaError: If it is no list of at most `MAX_PHOTOS` photos.
+        """
+        try:
+            photos = [
+                cls(str(p["name"])[:255], str(p["path"]), str(p["problem"])[:500], bool(p["preview"]))
+                for p in request["photos"]
+            ]
+        except (KeyError, TypeError) as error:
+            raise MediaError("There is no picture yet: upload one first.") from error
+        if not 0 < len(photos) <= MAX_PHOTOS:
+            raise MediaError(f"{len(photos)} photos are no number to look at: choose 1 to {MAX_PHOTOS}.")
+        return photos
+
+    def load(self) -> LoadedImage | str:
+        """Returns the picture, or a sentence that says why there is none."""
+        if not self.path:
+            return self.problem or f"{self.name} was not uploaded: try again."
+        try:
+            return load_image(self.path, self.name)
+        except FaceInsightError as error:
+            return str(error)
+
+
+def look_at(photos: list[Photo], analyzer: FaceAnalyzer, chosen: Settings) -> Iterator[list[Answer]]:
+    """Analyses photos, the first one by itself, and yields the answers about each group.
+
+    Args:
+        photos: What to analyse.
+        analyzer: The models.
+        chosen: The visitor's settings.
+
+    Yields:
+        An object a photo: what `views.overlay` returns (`size` is None for one that cannot be read), `words`,
+        `note`, `problem`, `preview` (a data URL or ""), and for the files `analysis` (None likewise).
+    """
+    groups = [photos[:1], *(photos[n : n + GROUP] for n in range(1, len(photos), GROUP))]
+    for group in groups:
+        loaded = [photo.load() for photo in group]
+        pictures = [image.pixels for image in loaded if isinstance(image, LoadedImage)]
+        analyses = iter(analyzer.analyze_many(pictures, **chosen.detect))
+        yield [
+            _unread(image) if isinstance(image, str) else _seen(photo, image, next(analyses), chosen)
+            for photo, image in zip(group, loaded, strict=True)
+        ]
+
+
+def _unread(problem: str) -> Answer:
+    blank: Answer = {"size": None, "faces": [], "without": "", "note": "", "preview": "", "analysis": None}
+    return blank | {"words": problem, "problem": problem}
+
+
+def _seen(photo: Photo, image: LoadedImage, analysis: FrameAnalysis, chosen: Settings) -> Answer:
+    preview = base64.b64encode(encode_image(image.pixels)).decode() if photo.preview else ""
+    return views.overlay(analysis, chosen.draw) | {
+        "words": views.summary(analysis),
+        "note": image.note or "",
+        "problem": "",
+        "preview": preview and f"data:image/jpeg;base64,{preview}",
+        "analysis": analysis,
+    }
+
+
+def files_of(photos: list[Photo], seen: list[Answer]) -> dict[str, str]:
+    """Returns the text of the files over all photos: `csv` and `json`."""
+    pairs = list(zip(photos, seen, strict=True))
+    rows = [r for photo, a in pairs if a["analysis"] for r in rows_of(a["analysis"], file=photo.name)]
+    records = [
+        {"file": photo.name} | ({"error": a["problem"]} if a["analysis"] is None else analysis_dict(a["analysis"]))
+        for photo, a in pairs
+    ]
+    # With the byte-order mark by which Excel knows UTF-8.
+    csv = "\ufeff" + to_csv(rows, ("file", "face"))
+    return {"csv": csv, "json": to_json(records[0] if len(records) == 1 else records)}
+
+
+def answer_of(number: Any, photos: list[Photo], seen: list[Answer]) -> Answer:
+    """Returns what the page is told of the photos that were looked at so far."""
+    done = len(seen) == len(photos)
+    analyses: list[FrameAnalysis | None] = [a["analysis"] for a in seen]
+    faces = sum(len(a["faces"]) for a in seen)
+    return {
+        "request": number,
+        "photos": [{key: value for key, value in a.items() if key != "analysis"} for a in seen],
+        "largest": [None if a is None or a.largest is None else face_numbers(a.faces)[a.largest] for a in analyses],
+        "words": seen[0]["words"] if len(photos) == 1 else views.photos_summary(len(seen), len(photos), faces),
+        "done": done,
+        **(files_of(photos, seen) if done else {"csv": "", "json": ""}),
+    }
 
 
 def build_image_tab(engine: Engine, settings: list[gr.components.Component], status: gr.Markdown) -> None:
@@ -44,124 +162,44 @@ def build_image_tab(engine: Engine, settings: list[gr.components.Component], sta
         settings: The drawer's components, in the order of `Settings`.
         status: The page's status line.
     """
-    analysis_state = gr.State(None, time_to_live=STATE_SECONDS)
-    with gr.Row(equal_height=False):
-        with gr.Column(min_width=280):
-            source = UploadedImage(
-                type="filepath",
-                image_mode=None,
-                label="Picture",
-                sources=["upload", "clipboard", "webcam"],
-                height=400,
-                elem_id="image-input",
-            )
-        with gr.Column(min_width=280):
-            annotated = gr.Image(
-                label="Faces",
-                format="jpeg",
-                interactive=False,
-                height=400,
-                buttons=["fullscreen"],
-                elem_id="image-output",
-            )
-    notice = gr.Markdown(IMAGE_HINT, elem_id="image-notice", elem_classes="notice")
-    gr.Examples(example_pictures(), inputs=source, label="Examples", elem_id="image-examples")
-    gallery = gr.Gallery(
-        label="Faces found",
-        show_label=False,
-        format="jpeg",
-        columns=6,
-        fit_columns=False,
-        height=190,
-        object_fit="cover",
-        allow_preview=False,
-        interactive=False,
-        buttons=[],
-        elem_id="image-gallery",
+    stage = gr.HTML(
+        None,
+        html_template=template("image", examples=examples(example_pictures()), head=table_head(views.HEADERS)),
+        js_on_load=run_script(
+            "image.js",
+            "start",
+            "element",
+            "{ props, trigger, upload, watch }",
+            colors=EMOTION_COLORS,
+            other=OTHER_COLOR,
+            most=MAX_PHOTOS,
+        ),
+        apply_default_css=False,
+        padding=False,
+        elem_id="image-input",
     )
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=3, min_width=280):
-            table = results_table(views.HEADERS, views.WIDTHS, "One row a face", 330, "image-table")
-        with gr.Column(scale=1, min_width=240):
-            bars = gr.Label(label="Emotion", show_heading=False, elem_id="image-bars")
-    with gr.Row():
-        files = {
-            "csv": gr.DownloadButton("Download CSV", interactive=False, min_width=150),
-            "json": gr.DownloadButton("Download JSON", interactive=False, min_width=150),
-            "picture": gr.DownloadButton("Download picture", interactive=False, min_width=150),
-        }
 
-    outputs = [analysis_state, annotated, notice, gallery, table, bars, *files.values(), status]
-
-    def cleared() -> dict[Any, Any]:
-        return {
-            analysis_state: None,
-            annotated: None,
-            notice: IMAGE_HINT,
-            gallery: [],
-            table: [],
-            bars: gr.Label(value=None, label="Emotion"),
-            **{button: gr.DownloadButton(value=None, interactive=False) for button in files.values()},
-        }
-
-    def on_picture(path: str | None, previous: FrameAnalysis | None, *values: Any) -> dict[Any, Any]:
-        if path is None:
-            return cleared()
+    def on_photos(request: Any, *values: Any) -> Iterator[tuple[Answer, str]]:
+        number = request.get("request") if isinstance(request, dict) else None
         chosen = Settings.of(values)
         try:
-            loaded = load_image(path)
-            analysis = engine.analyzer(chosen.pack).analyze(loaded.pixels, **chosen.detect)
-        except FaceInsightError as error:
-            kept = "  \nThe results below are of the picture before." if previous else ""
-            return {notice: f"⚠️ {error}{kept}", status: engine.status(chosen.pack)}
-        drawn = draw(loaded.pixels, analysis.faces, chosen.draw)
-        stem = Path(path).stem
-        record = {"file": Path(path).name, **analysis_dict(analysis)}
-        links = {
-            "csv": publish(csv_bytes(rows_of(analysis, file=Path(path).name)), f"{stem}.csv"),
-            "json": publish(to_json(record), f"{stem}.json"),
-            "picture": publish(encode_image(drawn), f"{stem}-faces.jpg"),
-        }
-        first = analysis.largest
-        thumbs = drawn if chosen.blur else loaded.pixels
-        return {
-            analysis_state: analysis,
-            annotated: drawn,
-            notice: views.summary(analysis, loaded.note),
-            gallery: gr.Gallery(value=views.gallery(thumbs, analysis), selected_index=first),
-            table: views.table(analysis),
-            bars: bars_of(analysis, first),
-            **{files[kind]: gr.DownloadButton(value=link, interactive=True) for kind, link in links.items()},
-            status: engine.status(chosen.pack, analysis),
-        }
+            photos = Photo.all_of(request)
+            seen: list[Answer] = []
+            for group in look_at(photos, engine.analyzer(chosen.pack), chosen):
+                seen += group
+                last = next((a["analysis"] for a in reversed(seen) if a["analysis"]), None)
+                yield answer_of(number, photos, seen), engine.status(chosen.pack, last)
+        except Exception as error:
+            problem = as_page_error(error).message
+            blank: Answer = {"request": number, "photos": [], "largest": [], "done": False, "csv": "", "json": ""}
+            yield blank | {"words": problem}, engine.status(chosen.pack)
 
-    def bars_of(analysis: FrameAnalysis | None, index: int | None) -> gr.Label:
-        face = None if analysis is None or index is None else analysis.faces[index]
-        return gr.Label(value=views.bars(face), label=views.bars_title(analysis, index))
-
-    def on_face_of_gallery(analysis: FrameAnalysis | None, event: gr.SelectData) -> gr.Label:
-        return bars_of(analysis, event.index)
-
-    def on_face_of_table(analysis: FrameAnalysis | None, event: gr.SelectData) -> dict[Any, Any]:
-        index = event.index[0]
-        return {bars: bars_of(analysis, index), gallery: gr.Gallery(selected_index=index)}
-
-    gr.on(
-        [source.change, *(component.change for component in settings)],
-        friendly(on_picture),
-        [source, analysis_state, *settings],
-        outputs,
-        show_progress="minimal",
-        show_progress_on=annotated,
+    stage.submit(
+        on_photos,
+        [stage, *settings],
+        [stage, status],
+        show_progress="hidden",
         trigger_mode="always_last",
         concurrency_limit=4,
         api_visibility="private",
-    )
-    gallery.select(friendly(on_face_of_gallery), analysis_state, bars, api_visibility="private", queue=False)
-    table.select(
-        friendly(on_face_of_table),
-        analysis_state,
-        [bars, gallery],
-        api_visibility="private",
-        queue=False,
     )

@@ -22,6 +22,7 @@ from faceinsight.resources import asset
 from faceinsight.ui.demo import build_demo
 from faceinsight.ui.door import GuardedApp
 from faceinsight.ui.engine import Engine
+from faceinsight.ui.image_tab import example_pictures
 from faceinsight.ui.scripts import scripts_folder
 from faceinsight.ui.theme import build_theme
 
@@ -142,7 +143,7 @@ def start(demo: gr.Blocks, options: LaunchOptions) -> None:
             max_file_size=MAX_UPLOAD,
             theme=build_theme(),
             head=f"<style>{style}</style>",
-            allowed_paths=[str(scripts_folder())],
+            allowed_paths=[str(scripts_folder()), *map(str, example_pictures())],
             footer_links=["api"],
             run_history=False,
             enable_monitoring=False,

@@ -17,10 +17,9 @@ from anyio.to_thread import run_sync
 from PIL import Image
 
 from faceinsight.analyzer import FaceAnalyzer
-from faceinsight.drawing import DrawOptions, color_of, label_lines, percent, text_height
 from faceinsight.errors import FaceInsightError, MediaError
 from faceinsight.export import rows_of, to_csv
-from faceinsight.results import FrameAnalysis, face_numbers
+from faceinsight.results import FrameAnalysis
 from faceinsight.stream import FaceStream
 from faceinsight.ui import views
 from faceinsight.ui.engine import Engine, as_page_error
@@ -36,8 +35,6 @@ GONE_S = 1800.0
 MAX_ROWS = 20_000
 # Where the visitor sets none: the smallest face, as a share of the frame's longer side.
 SMALLEST_SHARE = 1 / 16
-
-NO_EMOTION = "This model pack says nothing about emotions: choose another one in Settings."
 
 # Milliseconds of analysis for a frame, where it cannot do with less.
 BUDGET_MS = 25.0
@@ -137,7 +134,7 @@ class Visitors:
                 values of the drawer) and `record` (the number of the page's recording; 0 for none).
 
         Returns:
-            What `overlay` returns, `ms` that it took here (waiting included), while recording `rows` (their
+            What `views.overlay` returns, `ms` that it took here (waiting included), while recording `rows` (their
             number) and `full` (whether no more are kept); or `late` where a newer frame came first; or
             `problem`, a sentence.
         """
@@ -222,7 +219,7 @@ class Visitors:
         stream.min_face = settings.min_face or max(picture.shape) * SMALLEST_SHARE
         analysis = stream.process(picture, time_s)
         visitor.pack, visitor.analysis = settings.pack, analysis
-        answer = overlay(analysis, settings.draw) | visitor.keep(int(data.get("record") or 0), analysis)
+        answer = views.overlay(analysis, settings.draw) | visitor.keep(int(data.get("record") or 0), analysis)
         return answer | {"ms": round((time.perf_counter() - came) * 1000, 1)}
 
 
@@ -240,33 +237,3 @@ def decode(picture: str) -> npt.NDArray[np.uint8]:
         return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, TypeError) as error:
         raise MediaError("The camera's frame cannot be read: reload the page.") from error
-
-
-def overlay(analysis: FrameAnalysis, options: DrawOptions) -> Answer:
-    """Returns what the page draws over a frame and shows beside it, as plain values.
-
-    Args:
-        analysis: The frame.
-        options: What to draw.
-
-    Returns:
-        `size` (width and height of the frame in pixels), `without` (a sentence where the pack says nothing
-        about emotions, else "") and `faces`, one object a face: `id`, `box`, `color`, `lines` (its label),
-        `cells` (of `views.HEADERS`), `emotion` ([name, share, text], ...).
-    """
-    text_px = text_height((analysis.height, analysis.width))
-    return {
-        "size": (analysis.width, analysis.height),
-        "without": "" if "emotion" in analysis.stages else dict(analysis.missing).get("emotion", NO_EMOTION),
-        "faces": [
-            {
-                "id": number,
-                "box": [round(v, 1) for v in face.bbox],
-                "color": "rgb({} {} {})".format(*color_of(number)),
-                "lines": label_lines(face, number, options.labels, text_px),
-                "cells": views.cells(face, number),
-                "emotion": face.emotion and [(k, round(p, 3), percent(p)) for k, p in face.emotion.as_dict().items()],
-            }
-            for face, number in zip(analysis.faces, face_numbers(analysis.faces), strict=True)
-        ],
-    }

@@ -19,6 +19,14 @@ def scripts_folder() -> Path:
     return asset("js").resolve()
 
 
+def file_url(path: Path) -> str:
+    """Returns the address of a file that the server hands out.
+
+    It is relative to the page's own base, as Gradio's files are: right behind any proxy and on any sub-path.
+    """
+    return f"./gradio_api/file={quote(path.as_posix(), safe='/:')}"
+
+
 def run_script(module: str, function: str, *arguments: str, **options: Any) -> str:
     """Returns JavaScript, for `js_on_load`, that runs a function of a module.
 
@@ -28,7 +36,6 @@ def run_script(module: str, function: str, *arguments: str, **options: Any) -> s
         arguments: What to give it, as JavaScript: of `js_on_load`, "element" and "server".
         options: What to give it as one object after those, as plain values; no object where there are none.
     """
-    # Relative to the page's own base, as Gradio's files are: right behind any proxy and on any sub-path.
-    url = json.dumps(f"./gradio_api/file={quote((scripts_folder() / module).as_posix(), safe='/:')}")
+    url = json.dumps(file_url(scripts_folder() / module))
     given = ", ".join([*arguments, json.dumps(options)] if options else arguments)
     return f"import(new URL({url}, document.baseURI)).then((module) => module.{function}({given}))"

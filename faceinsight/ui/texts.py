@@ -16,15 +16,22 @@ BLUR_INFO = "Makes faces unrecognisable in the picture, the clip and every file 
 SMOOTHING_INFO = "Webcam and video, in percent. Higher: answers move less from frame to frame, and follow change later."
 PACK_INFO = "The models that answer. The tab Models & about says how good each is."
 
-IMAGE_HINT = "Drop, paste or snap a picture: JPEG, PNG, WebP, HEIC, up to 64 megapixels."
+
 NO_FACE = (
-    "**No face found.** Faces seen from behind, far to the side, half covered, very dark or very "
+    "No face found. Faces seen from behind, far to the side, half covered, very dark or very "
     "small are missed: lower the detection threshold, or try a closer picture."
 )
+NO_EMOTION = "This model pack says nothing about emotions: choose another one in Settings."
 WEBCAM_HINT = (
     "Press <em>Click to Access Webcam</em>, allow the camera, then press <em>Record</em>. A camera needs a "
     "page on https or localhost. Frames are analysed and forgotten; nothing is stored unless you record."
 )
+# What a heading of a table means.
+MEANINGS = {
+    "Range": "Four of five people who look so are this old, as far as the model can tell.",
+    "Score": "How sure the detector is that this is a face.",
+    "Box": "Left, top, right and bottom of the face, in pixels of the picture.",
+}
 VIDEO_HINT = "Upload an MP4, MOV, WebM or MKV clip, choose what to analyse, and press *Analyse*."
 
 ABOUT = """

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from faceinsight.drawing import caption, face_thumbnail, percent
+from faceinsight.drawing import DrawOptions, color_of, label_lines, percent, text_height
 from faceinsight.people import Person
 from faceinsight.results import Classification, Face, FrameAnalysis, face_numbers
-from faceinsight.ui.texts import NO_FACE
+from faceinsight.ui.texts import NO_EMOTION, NO_FACE
 
 HEADERS = ["#", "Age", "Range", "Gender", "Emotion", "Score", "Box"]
 # In pixels: a phone scrolls the table sideways instead of breaking words.
@@ -87,39 +84,57 @@ def people_table(people: Sequence[Person]) -> Cells:
     return rows[:MAX_TABLE_ROWS]
 
 
-def gallery(image: npt.NDArray[np.uint8], analysis: FrameAnalysis) -> list[tuple[npt.NDArray[np.uint8], str]]:
-    """Returns (crop, caption) of every face of an image, (h, w, 3) uint8 RGB each."""
-    return [
-        (face_thumbnail(image, face), " · ".join(caption(face, number)))
-        for number, face in enumerate(analysis.faces, start=1)
-    ]
+def overlay(analysis: FrameAnalysis, options: DrawOptions) -> dict[str, Any]:
+    """Returns what the page draws over a picture and shows beside it, as plain values.
 
+    Args:
+        analysis: The picture's.
+        options: What to draw.
 
-def bars(face: Face | None) -> dict[str, float] | None:
-    """Returns the emotions of a face for bars; None where nothing is known.
-
-    The page rounds to whole percents: no bar is let to read 100 %.
+    Returns:
+        `size` (width and height of the picture in pixels), `without` (a sentence where the pack says nothing
+        about emotions, else "") and `faces`, one object a face: `id`, `box`, `color`, `lines` (its label),
+        `cells` (of `HEADERS`), `age` (years), `range` (two of them), `gender` and `emotion` ([name, share,
+        text], ...); None for what is not known.
     """
-    if face is None or face.emotion is None:
+    text_px = text_height((analysis.height, analysis.width))
+    return {
+        "size": (analysis.width, analysis.height),
+        "without": "" if "emotion" in analysis.stages else dict(analysis.missing).get("emotion", NO_EMOTION),
+        "faces": [
+            {
+                "id": number,
+                "box": [round(v, 1) for v in face.bbox],
+                "color": "rgb({} {} {})".format(*color_of(number)),
+                "lines": label_lines(face, number, options.labels, text_px),
+                "cells": cells(face, number),
+                "age": face.age and round(face.age),
+                "range": face.age_range and [round(years) for years in face.age_range],
+                "gender": _shares(face.gender),
+                "emotion": _shares(face.emotion),
+            }
+            for face, number in zip(analysis.faces, face_numbers(analysis.faces), strict=True)
+        ],
+    }
+
+
+def _shares(answer: Classification | None) -> list[tuple[str, float, str]] | None:
+    if answer is None:
         return None
-    return {label: min(share, 0.99) for label, share in face.emotion.as_dict().items()}
-
-
-def bars_title(analysis: FrameAnalysis | None, index: int | None) -> str:
-    """Returns the heading of the emotion bars."""
-    if analysis is None or index is None:
-        return "Emotion"
-    return f"Emotion of face #{index + 1}"
+    return [(name, round(share, 3), percent(share)) for name, share in answer.as_dict().items()]
 
 
 def count_faces(count: int) -> str:
     """Returns the number of faces in words."""
-    return "**1 face**" if count == 1 else f"**{count} faces**"
+    return "1 face" if count == 1 else f"{count} faces"
 
 
-def summary(analysis: FrameAnalysis, note: str | None = None) -> str:
-    """Returns one line in Markdown about an analysed image."""
-    line = count_faces(len(analysis.faces)) if analysis.faces else NO_FACE
-    if len(analysis.faces) > 1:
-        line += ". Choose one in the gallery or the table."
-    return line if note is None else f"{line}  \n{note}"
+def summary(analysis: FrameAnalysis) -> str:
+    """Returns one line about an analysed picture."""
+    return count_faces(len(analysis.faces)) if analysis.faces else NO_FACE
+
+
+def photos_summary(seen: int, photos: int, faces: int) -> str:
+    """Returns one line about several photos."""
+    so_far = f"{seen} of {photos} photos looked at, " if seen < photos else f"{photos} photos, "
+    return so_far + count_faces(faces)

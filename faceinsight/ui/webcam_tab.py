@@ -11,6 +11,7 @@ from faceinsight.ui.charts import EMOTION_COLORS, OTHER_COLOR
 from faceinsight.ui.components import Camera
 from faceinsight.ui.live import Answer, Visitors
 from faceinsight.ui.scripts import run_script
+from faceinsight.ui.templates import table_head
 from faceinsight.ui.texts import WEBCAM_HINT
 
 # Seconds between two updates of the page's status line.
@@ -34,8 +35,10 @@ PANEL = f"""
 <p class="live-axis"><span>30 s ago</span><span>now</span></p>
 </div>
 """
-TABLE = "".join(f"<th>{heading}</th>" for heading in views.HEADERS)
-TABLE = f'<div class="live-table"><table id="webcam-table"><thead><tr>{TABLE}</tr></thead><tbody></tbody></table></div>'
+TABLE = (
+    '<div class="live-table" tabindex="0" role="region" aria-label="One row a person"><table id="webcam-table">'
+    f"{table_head(views.HEADERS)}<tbody></tbody></table></div>"
+)
 
 
 def build_webcam_tab(visitors: Visitors, settings: list[gr.components.Component], status: gr.Markdown) -> None:
@@ -88,14 +91,6 @@ def build_webcam_tab(visitors: Visitors, settings: list[gr.components.Component]
         stream_every=STATUS_EVERY_S,
         concurrency_limit=None,
         show_progress="hidden",
-        api_visibility="private",
-    )
-    # Without triggers: at every change, and when the page is opened.
-    gr.on(
-        None,
-        None,
-        settings,
-        js="(...values) => { window.faceInsightSettings = values; return []; }",
         api_visibility="private",
     )
 

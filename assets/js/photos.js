@@ -1,0 +1,126 @@
+// Photos of the visitor: chosen, dropped, pasted or taken, shown at once, uploaded for the server.
+
+/** Gradio's: takes a file to the server. @typedef {(file: File) => Promise<{ path: string }>} Upload */
+
+/** A photo on its way to the server. */
+export class Photo {
+  image = new Image();
+  /** Where it lies on the server. */
+  path = "";
+  /** Why it is not there. */
+  problem = "";
+  /** Whether the browser can show it by itself. */
+  shown = false;
+  file;
+  #url;
+
+  /** @param {File} file */
+  constructor(file) {
+    this.file = file;
+    this.#url = URL.createObjectURL(file);
+    this.image.src = this.#url;
+  }
+
+  /** Ends when the browser shows it, or cannot. */
+  async decode() {
+    this.shown = await this.image.decode().then(
+      () => true,
+      () => false,
+    );
+    return this.shown;
+  }
+
+  /**
+   * Takes it to the server.
+   *
+   * @param {Upload} upload
+   */
+  async send(upload) {
+    if (this.path) return;
+    try {
+      this.path = (await upload(this.file)).path;
+      this.problem = "";
+    } catch (error) {
+      const why = error instanceof Error && error.message ? error.message : "the server does not answer";
+      this.problem = `${this.file.name} could not be uploaded (${why}): try again.`;
+    }
+  }
+
+  forget() {
+    URL.revokeObjectURL(this.#url);
+  }
+}
+
+/**
+ * Calls back with the pictures that a visitor chooses, drops on an element, or pastes while it is on show.
+ *
+ * @param {HTMLElement} element
+ * @param {HTMLInputElement} input of type "file"
+ * @param {(files: File[]) => void} take
+ */
+export function onPhotos(element, input, take) {
+  const some = (/** @type {FileList | undefined | null} */ list) => {
+    const files = [...(list ?? [])];
+    if (files.length) take(files);
+    return files.length > 0;
+  };
+  input.addEventListener("change", () => {
+    some(input.files);
+    input.value = ""; // the same file may be chosen again
+  });
+  element.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    element.classList.add("fi-over");
+  });
+  for (const name of ["dragleave", "drop"]) element.addEventListener(name, () => element.classList.remove("fi-over"));
+  element.addEventListener("drop", (event) => {
+    event.preventDefault();
+    some(event.dataTransfer?.files);
+  });
+  document.addEventListener("paste", (event) => {
+    if (element.offsetParent && some(event.clipboardData?.files)) event.preventDefault();
+  });
+}
+
+/** A camera that takes one photo. */
+export class Snap {
+  #video;
+  /** @type {MediaStream | null} */
+  #stream = null;
+
+  /** @param {HTMLVideoElement} video */
+  constructor(video) {
+    this.#video = video;
+  }
+
+  /** Shows the camera's picture; false where there is none, of which camera.js tells. */
+  async open() {
+    try {
+      this.#stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1920 } } });
+    } catch {
+      return false;
+    }
+    this.#video.srcObject = this.#stream;
+    await this.#video.play();
+    return true;
+  }
+
+  /** @returns {Promise<File | null>} */
+  async take() {
+    const canvas = Object.assign(document.createElement("canvas"), {
+      width: this.#video.videoWidth,
+      height: this.#video.videoHeight,
+    });
+    canvas.getContext("2d")?.drawImage(this.#video, 0, 0);
+    /** @type {Blob | null} */
+    const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.95));
+    return blob && new File([blob], "camera.jpg", { type: "image/jpeg" });
+  }
+
+  /** Turns the camera off. */
+  close() {
+    for (const track of this.#stream?.getTracks() ?? []) track.stop();
+    this.#stream = null;
+    this.#video.srcObject = null;
+  }
+}
