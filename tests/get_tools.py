@@ -23,12 +23,18 @@ def apt(*packages: str) -> bool:
     return subprocess.run(["sh", APT, *packages], check=False).returncode == 0
 
 
+def playwright(*args: str) -> bool:
+    """Runs Playwright's own command, and says whether that went well."""
+    command = [sys.executable, "-m", "playwright", *args]
+    return subprocess.run(command, env=os.environ | PATIENCE, capture_output=True, check=False).returncode == 0
+
+
 def main() -> None:
-    """Gets a browser with a font, and strace, where they are missing."""
-    if find_chromium() is None and not apt("chromium", "fonts-dejavu-core"):
-        own = [sys.executable, "-m", "playwright", "install", "chromium"]
-        subprocess.run(own, env=os.environ | PATIENCE, check=False)
-    if find_chromium() is None:
+    """Gets a browser with a font, what Playwright runs on, and strace, where they are missing."""
+    drives = playwright("--version") or (apt("libatomic1") and playwright("--version"))
+    if drives and find_chromium() is None and not apt("chromium", "fonts-dejavu-core"):
+        playwright("install", "chromium")
+    if not drives or find_chromium() is None:
         print("No Chromium could be had: the browser tests will be skipped.")
     if sys.platform == "linux" and not shutil.which("strace") and not apt("strace"):
         print("No strace could be had: nobody will watch what leaves the machine.")

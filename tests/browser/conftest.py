@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from typing import NoReturn
 
 import pytest
 from playwright.sync_api import Error as PlaywrightError
@@ -12,25 +13,32 @@ from tests.serving import served
 from tests.toy_models import toy_picture
 
 
+def without_browser(problem: str) -> NoReturn:
+    """Skips, unless a green run has to mean that the page was looked at."""
+    assert not os.environ.get("CI"), problem
+    pytest.skip(problem)
+
+
 @pytest.fixture(scope="session")
 def playwright():
-    with sync_playwright() as running:
-        yield running
+    try:
+        running = sync_playwright().start()
+    except Exception as error:  # it knows no narrower one for a driver that ends
+        without_browser(f"Playwright does not start: {error}")
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="session")
 def executable(playwright):
     path = find_chromium(playwright)
-    problem = "no Chromium is installed: `make test` tries to get one"
-    if path is not None:
-        try:
-            with chromium(playwright, path):
-                return path
-        except PlaywrightError as error:
-            problem = f"{path} does not start: {error}"
-    # A green run of CI has to mean that the page was looked at.
-    assert not os.environ.get("CI"), problem
-    pytest.skip(problem)
+    if path is None:
+        without_browser("no Chromium is installed: `make test` tries to get one")
+    try:
+        with chromium(playwright, path):
+            return path
+    except PlaywrightError as error:
+        without_browser(f"{path} does not start: {error}")
 
 
 @pytest.fixture(scope="module")
