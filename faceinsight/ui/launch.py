@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
 import os
 import signal
@@ -20,10 +19,10 @@ import gradio as gr
 from faceinsight.errors import FaceInsightError
 from faceinsight.packs import AUTO
 from faceinsight.resources import asset
-from faceinsight.ui.charts import EMOTION_COLORS, OTHER_COLOR
 from faceinsight.ui.demo import build_demo
 from faceinsight.ui.door import GuardedApp
 from faceinsight.ui.engine import Engine
+from faceinsight.ui.scripts import scripts_folder
 from faceinsight.ui.theme import build_theme
 
 log = logging.getLogger(__name__)
@@ -130,9 +129,7 @@ def start(demo: gr.Blocks, options: LaunchOptions) -> None:
         options: How to serve it.
     """
     # In the head, as Gradio would rewrite the selectors of its `css`.
-    colors = f"window.faceInsightColors = {json.dumps([EMOTION_COLORS, OTHER_COLOR])};"
-    names = ("style.css", "camera.js", "drawer.js", "webcam.js")
-    style, *scripts = (asset(name).read_text(encoding="utf-8") for name in names)
+    style = asset("style.css").read_text(encoding="utf-8")
     # Gradio says at length that there is no share link; we say so in a sentence.
     hush = contextlib.redirect_stdout(io.StringIO()) if options.share else contextlib.nullcontext()
     with hush, warnings.catch_warnings():
@@ -144,7 +141,8 @@ def start(demo: gr.Blocks, options: LaunchOptions) -> None:
             auth=options.auth,
             max_file_size=MAX_UPLOAD,
             theme=build_theme(),
-            head=f"<style>{style}</style><script>{colors}{''.join(scripts)}</script>",
+            head=f"<style>{style}</style>",
+            allowed_paths=[str(scripts_folder())],
             footer_links=["api"],
             run_history=False,
             enable_monitoring=False,

@@ -7,8 +7,10 @@ from typing import Any
 import gradio as gr
 
 from faceinsight.ui import views
+from faceinsight.ui.charts import EMOTION_COLORS, OTHER_COLOR
 from faceinsight.ui.components import Camera
 from faceinsight.ui.live import Answer, Visitors
+from faceinsight.ui.scripts import run_script
 from faceinsight.ui.texts import WEBCAM_HINT
 
 # Seconds between two updates of the page's status line.
@@ -20,7 +22,7 @@ PANEL = f"""
 <p id="webcam-figures" hidden><b id="webcam-fps"></b> frames/s ·
 <b id="webcam-updates"></b> analysed · <b id="webcam-latency"></b> ms behind</p>
 <div class="live-tools">
-<label><input type="checkbox" id="webcam-record" style="appearance: auto"> Record to CSV
+<label><input type="checkbox" id="webcam-record" style="appearance: auto" disabled> Record to CSV
 <span id="webcam-rows"></span></label>
 <button id="webcam-snapshot" disabled>Snapshot</button>
 </div>
@@ -66,7 +68,9 @@ def build_webcam_tab(visitors: Visitors, settings: list[gr.components.Component]
             # through its queue. It sends one in two seconds, which nobody looks at, for the status line.
             gr.HTML(
                 PANEL,
-                js_on_load="faceInsightLive(element, server)",
+                js_on_load=run_script(
+                    "webcam.js", "start", "element", "server", colors=EMOTION_COLORS, other=OTHER_COLOR
+                ),
                 server_functions=[live_frame, live_record],
                 apply_default_css=False,
                 padding=False,

@@ -1,0 +1,93 @@
+// Frames go up, answers come down, no picture does.
+/** @import { Answer } from "./types.d.ts" */
+
+const PATIENCE_MS = 10000; // with an answer of the server
+const RETRY_MS = 2000; // after a problem
+const SLOW_MS = 120; // a server that is quicker analyses one frame while the next is on its way; another would only queue
+const SILENCE = "The server does not answer: wait, or reload the page.";
+
+/**
+ * Returns the server's answer; undefined where none comes.
+ *
+ * @template Data, Result
+ * @param {(data: Data) => Promise<Result>} call
+ * @param {Data} data
+ * @returns {Promise<Result | undefined>}
+ */
+export async function ask(call, data) {
+  /** @type {number | undefined} */
+  let timer;
+  const late = new Promise((done) => (timer = window.setTimeout(done, PATIENCE_MS)));
+  try {
+    return /** @type {Result | undefined} */ (await Promise.race([call(data), late]));
+  } catch {
+    return undefined;
+  } finally {
+    window.clearTimeout(timer);
+  }
+}
+
+/** The frames of one visitor on their way to the server and back. */
+export class FrameStream {
+  #call;
+  #flying = 0;
+  #retryAt = 0;
+  #newest = -Infinity;
+  #ms = Infinity;
+  #run = 0;
+
+  /** @param {(data: object) => Promise<Answer & { late?: boolean, problem?: string }>} call the server's function */
+  constructor(call) {
+    this.#call = call;
+  }
+
+  /** Begins anew: answers to frames of before are dropped. */
+  begin() {
+    this.#run += 1;
+    this.#flying = this.#retryAt = 0;
+    this.#forget();
+  }
+
+  /** Counts the beginnings: what belongs to an earlier one is not to be shown any more. */
+  get run() {
+    return this.#run;
+  }
+
+  /**
+   * Says whether another frame may be sent.
+   *
+   * @param {number} now in milliseconds
+   */
+  ready(now) {
+    return this.#flying < (this.#ms < SLOW_MS ? 2 : 1) && now >= this.#retryAt;
+  }
+
+  /**
+   * Sends a frame.
+   *
+   * @param {number} takenAt when it was taken, in milliseconds
+   * @param {object} data what the server's function takes, but for the time
+   * @returns {Promise<Answer | { problem: string } | null>} null where a newer one has come first
+   */
+  async send(takenAt, data) {
+    const mine = this.#run;
+    this.#flying += 1;
+    const result = await ask(this.#call, { ...data, time: takenAt / 1000 });
+    if (mine !== this.#run) return null;
+    this.#flying -= 1;
+    if (!result || result.problem) {
+      this.#retryAt = performance.now() + RETRY_MS;
+      this.#forget();
+      return { problem: result?.problem ?? SILENCE };
+    }
+    if (result.late || takenAt <= this.#newest) return null;
+    this.#newest = takenAt;
+    this.#ms = result.ms;
+    return result;
+  }
+
+  #forget() {
+    this.#newest = -Infinity;
+    this.#ms = Infinity;
+  }
+}

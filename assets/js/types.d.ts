@@ -1,0 +1,52 @@
+// What the modules hand to each other.
+
+/** x1, y1, x2, y2 in pixels of the analysed picture. */
+export type Box = [number, number, number, number];
+
+/** Name, share in [0, 1] and text of every emotion. */
+export type Shares = [string, number, string][];
+
+export interface Face {
+  /** The person's number; 0 for none yet. */
+  id: number;
+  box: Box;
+  /** Of CSS. */
+  color: string;
+  /** The label's. */
+  lines: string[];
+}
+
+/** A face of ui/live.py, with what is read of it rather than looked at. */
+export interface LiveFace extends Face {
+  /** The table's. */
+  cells: (string | number)[];
+  emotion: Shares | null;
+}
+
+/** The server's, about one frame. */
+export interface Answer {
+  /** Width and height of the analysed picture in pixels. */
+  size: [number, number];
+  faces: LiveFace[];
+  /** Why nothing is said about emotions; else "". */
+  without: string;
+  /** Milliseconds that the server took. */
+  ms: number;
+  /** Of the recording. */
+  rows?: number;
+  /** Whether no more rows are kept. */
+  full?: boolean;
+}
+
+export type Picture = HTMLCanvasElement | HTMLVideoElement | HTMLImageElement;
+
+/** What is drawn over a picture. */
+export interface Scene {
+  /** Width and height of the picture that the boxes are in, in its pixels. */
+  size: [number, number];
+  faces: Face[];
+  /** Whether the faces themselves are hidden. */
+  blur: boolean;
+  /** The analysed picture; where it is given, it is drawn in place of the one below. */
+  still?: Picture;
+}
