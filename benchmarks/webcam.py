@@ -112,7 +112,7 @@ def camera_browser(folder: Path) -> Iterator[Browser]:
     """Starts a Chromium whose camera shows `camera_frames`."""
     executable = find_chromium()
     if executable is None:
-        raise SystemExit("No Chromium is installed: run `make browser` first.")
+        raise SystemExit("No Chromium is installed: run `make tools` first.")
     camera = write_camera(folder / "camera.mjpeg", camera_frames())
     fake = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
     file = f"--use-file-for-fake-video-capture={camera}"

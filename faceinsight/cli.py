@@ -71,11 +71,18 @@ def build_parser() -> argparse.ArgumentParser:
     analyze.set_defaults(run=_analyze)
 
     evaluate = commands.add_parser("evaluate", parents=[common, models], help="measure a pack on a data set")
-    evaluate.add_argument("kind", choices=["fer2013", "utkface", "rafdb", "detection"], help="which data set it is")
+    kinds = ["fer2013", "ferplus", "rafdb", "utkface", "fairface", "fgnet", "detection"]
+    evaluate.add_argument("kind", choices=kinds, help="which data set it is")
     evaluate.add_argument("path", type=Path, metavar="PATH", help="its folder or zip archive")
-    evaluate.add_argument("--split", help="of fer2013 and rafdb: which split (default: the public test)")
+    evaluate.add_argument("--votes", type=Path, metavar="FILE", help="of ferplus: people's votes, ferplus.csv")
     evaluate.add_argument(
-        "--fold", type=int, metavar="N", help="of the others: files whose name falls into fold 0 to 9"
+        "--split", help="of fer2013, ferplus, rafdb, fairface: which split (default: the public test, or val)"
+    )
+    evaluate.add_argument(
+        "--fold",
+        type=int,
+        metavar="N",
+        help="of the others: files whose name falls into fold 0 to 9 (of fgnet: the person's number)",
     )
     evaluate.add_argument("--limit", type=int, metavar="N", help="at most so many pictures, spread evenly")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON (-: print it, no tables)")
@@ -204,6 +211,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         args.kind,
         args.path,
         FaceAnalyzer(args.pack, models=args.models),
+        votes=args.votes,
         split=args.split,
         fold=args.fold,
         limit=args.limit,

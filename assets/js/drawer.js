@@ -1,27 +1,35 @@
-// The drawer with the settings that all tabs share: opened by its button, closed by that, by Escape or by a click beside it.
+// The drawer with the settings that all tabs share: opened by its button, closed by that, by Escape or by a click
+// beside it.
 
-const drawer = () => /** @type {HTMLElement} */ (document.getElementById("settings"));
+/** @param {string} id */
+const part = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
-/** @param {HTMLButtonElement} button */
-export function start(button) {
-  const isOpen = () => button.getAttribute("aria-expanded") === "true";
+function isOpen() {
+  return part("settings-button").getAttribute("aria-expanded") === "true";
+}
 
-  /** @param {boolean} open */
-  function show(open) {
-    button.setAttribute("aria-expanded", String(open));
-    button.textContent = open ? "Close settings" : "Settings";
-    drawer().classList.toggle("open", open);
-    const first = /** @type {HTMLElement | null} */ (drawer().querySelector("input, button"));
-    (open ? first : button)?.focus();
-  }
+/** @param {boolean} open */
+function show(open) {
+  const [button, drawer] = [part("settings-button"), part("settings")];
+  button.setAttribute("aria-expanded", String(open));
+  button.textContent = open ? "Close settings" : "Settings";
+  drawer.classList.toggle("open", open);
+  /** @type {HTMLElement | null} */
+  const first = open ? drawer.querySelector("input, button") : button;
+  first?.focus();
+}
 
-  button.addEventListener("click", () => show(!isOpen()));
+/** Listens for whoever opens or closes the drawer. */
+export function start() {
   document.addEventListener("click", ({ target }) => {
-    // What its own click removed, as a choice of a dropdown, lies nowhere any more.
-    if (!isOpen() || !(target instanceof Element) || !target.isConnected) return;
-    if (!button.contains(target) && !drawer().contains(target) && !target.closest("[role=listbox]")) show(false);
+    if (!(target instanceof Element)) return;
+    // What a click removed, as the choices of a dropdown, is not beside it.
+    const beside = target.isConnected && !part("settings").contains(target) && !target.closest("[role=listbox]");
+    if (part("settings-button").contains(target)) show(!isOpen());
+    else if (isOpen() && beside) show(false);
   });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && isOpen()) show(false);
   });
+  /** @type {HTMLButtonElement} */ (part("settings-button")).disabled = false;
 }

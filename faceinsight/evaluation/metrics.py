@@ -94,6 +94,14 @@ def class_metrics(labels: Sequence[str], true: Ints, probabilities: Floats) -> C
     )
 
 
+def cross_entropy(shares: Floats, probabilities: Floats) -> float:
+    """Returns the mean cross-entropy in nats of probabilities with shares, both (N, K) with rows that sum to 1.
+
+    Probabilities below 1e-4 count as that: a class that a model does not know would make it infinite.
+    """
+    return float(-(shares * np.log(np.maximum(probabilities, 1e-4))).sum(axis=1).mean())
+
+
 @dataclass(frozen=True, slots=True)
 class AgeMetrics:
     """Predicted ages against true ones.
@@ -136,6 +144,41 @@ def age_metrics(true: Floats, predicted: Floats, ranges: Floats | None = None) -
         r2=1 - float((errors**2).sum()) / spread if spread > 0 else None,
         cs5=float((np.abs(errors) <= 5).mean()),
         coverage=None if inside is None else float(inside.mean()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BucketMetrics:
+    """Predicted ages against buckets of ages.
+
+    Attributes:
+        count: Pictures.
+        accuracy: Share of ages in their bucket.
+        distance: Mean years from the age to the nearest end of its bucket, 0 within it.
+        bias: The same with a sign: above 0 where ages are too high.
+    """
+
+    count: int
+    accuracy: float
+    distance: float
+    bias: float
+
+
+def bucket_metrics(buckets: Floats, predicted: Floats) -> BucketMetrics:
+    """Compares ages with buckets.
+
+    Args:
+        buckets: (N, 2) from so many years to less than so many, N >= 1.
+        predicted: (N,) years.
+    """
+    over = np.maximum(predicted - buckets[:, 1], 0)
+    under = np.maximum(buckets[:, 0] - predicted, 0)
+    inside = (buckets[:, 0] <= predicted) & (predicted < buckets[:, 1])
+    return BucketMetrics(
+        count=len(predicted),
+        accuracy=float(inside.mean()),
+        distance=float((over + under).mean()),
+        bias=float((over - under).mean()),
     )
 
 

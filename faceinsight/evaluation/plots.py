@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from faceinsight.errors import FaceInsightError
-from faceinsight.evaluation.metrics import AgeMetrics, ClassMetrics, DetectionMetrics, Floats
+from faceinsight.evaluation.metrics import AgeMetrics, BucketMetrics, ClassMetrics, DetectionMetrics, Floats
 from faceinsight.evaluation.report import Report
 from faceinsight.writing import make_folder, write_file
 
@@ -41,7 +41,7 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
         folder: Where to write; it is made where it is not there.
 
     Returns:
-        The PNG files: `SET-confusion`, `SET-age`, `SET-age-bands` or `SET-precision-recall`.
+        The PNG files: `SET-confusion`, `SET-age`, `SET-age-bands`, `SET-age-buckets` or `SET-precision-recall`.
 
     Raises:
         FaceInsightError: If matplotlib is not installed.
@@ -52,6 +52,8 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
     figures: dict[str, Figure] = {}
     if report.emotion is not None:
         figures["confusion"] = _confusion(report.emotion, title)
+    if report.age_bucket is not None:
+        figures["age-buckets"] = _age_buckets(report.age_bucket, title)
     if report.age is not None:
         figures["age"] = _ages(report.curves["true_age"], report.curves["age"], title)
         figures["age-bands"] = _age_bands(report.age, title)
@@ -107,6 +109,15 @@ def _age_bands(ages: dict[str, AgeMetrics], title: str) -> Figure:
     bars = axes.bar(list(ages), [metrics.mae for metrics in ages.values()])
     axes.bar_label(bars, [f"{metrics.mae:.1f}\n({metrics.count})" for metrics in ages.values()])
     axes.margins(y=0.15)
+    return figure
+
+
+def _age_buckets(buckets: dict[str, BucketMetrics], title: str) -> Figure:
+    figure, axes = _axes(title, "share of ages in the right bucket", "")
+    names = list(buckets)[::-1]
+    bars = axes.barh(names, [buckets[name].accuracy for name in names])
+    axes.bar_label(bars, [f" {buckets[name].accuracy:.0%} of {buckets[name].count}" for name in names])
+    axes.set_xlim(0, 1.15)
     return figure
 
 

@@ -11,6 +11,7 @@ from faceinsight.evaluation.metrics import (
     SURE,
     THRESHOLD,
     AgeMetrics,
+    BucketMetrics,
     ClassMetrics,
     DetectionMetrics,
     Floats,
@@ -24,7 +25,7 @@ class Report:
     """How well a pack does on a data set.
 
     Attributes:
-        data_set: "fer2013", "rafdb", "utkface" or "detection".
+        data_set: "fer2013", "ferplus", "rafdb", "utkface", "fairface", "fgnet" or "detection".
         path: The base name of the folder or archive.
         pack: Name of the model pack.
         version: FaceInsight's version.
@@ -38,6 +39,8 @@ class Report:
         notes: Further sentences on how the figures come about.
         found: Share of single-face pictures in which the pack's detector finds a face.
         emotion: Expressions, in the sets that label them.
+        cross_entropy: Mean cross-entropy with the shares of people's votes, in nats, where a set has them.
+        age_bucket: Ages against buckets of ages, for "all", by bucket and by the set's race label.
         age: Ages, for "all" and by band.
         gender: Genders, for "all", by band of ages and by the set's race label.
         detection: Boxes.
@@ -59,6 +62,8 @@ class Report:
     notes: tuple[str, ...] = ()
     found: float | None = None
     emotion: ClassMetrics | None = None
+    cross_entropy: float | None = None
+    age_bucket: dict[str, BucketMetrics] | None = None
     age: dict[str, AgeMetrics] | None = None
     gender: dict[str, ClassMetrics] | None = None
     detection: DetectionMetrics | None = None
@@ -68,7 +73,7 @@ class Report:
         """Returns plain values for JSON; what was not measured is left out, shares have four digits."""
         values = asdict(self)
         del values["curves"]
-        for name in ("found", "emotion", "age", "gender", "detection"):
+        for name in ("found", "emotion", "cross_entropy", "age_bucket", "age", "gender", "detection"):
             if values[name] is None:
                 del values[name]
         return {name: _rounded(value) for name, value in values.items()}
@@ -83,7 +88,9 @@ class Report:
         if self.found is not None:
             lines.append(f"The detector finds {self.found:.1%} of the faces.")
         if self.emotion is not None:
-            lines += ["", *_emotion_lines(self.emotion)]
+            lines += ["", *_emotion_lines(self.emotion, self.cross_entropy)]
+        if self.age_bucket is not None:
+            lines += ["", *_bucket_lines(self.age_bucket)]
         if self.age is not None:
             lines += ["", *_age_lines(self.age)]
         if self.gender is not None:
@@ -116,15 +123,21 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def _emotion_lines(emotion: ClassMetrics) -> list[str]:
+def _emotion_lines(emotion: ClassMetrics, cross_entropy: float | None) -> list[str]:
     rows = [
         (name, s.count, _percent(s.precision), _percent(s.recall if s.count else None), _percent(s.f1))
         for name, s in emotion.classes.items()
     ]
+    votes = "" if cross_entropy is None else f", cross-entropy with the votes {cross_entropy:.3f}"
     return [
-        f"accuracy {emotion.accuracy:.1%}, macro F1 {emotion.macro_f1:.1%}, calibration error {emotion.ece:.1%}",
+        f"accuracy {emotion.accuracy:.1%}, macro F1 {emotion.macro_f1:.1%}, calibration error {emotion.ece:.1%}{votes}",
         *_table(("emotion", "pictures", "precision", "recall", "F1"), rows),
     ]
+
+
+def _bucket_lines(buckets: Mapping[str, BucketMetrics]) -> list[str]:
+    rows = [(name, m.count, _percent(m.accuracy), _number(m.distance), f"{m.bias:+.2f}") for name, m in buckets.items()]
+    return _table(("age bucket", "pictures", "accuracy", "years off", "bias"), rows)
 
 
 def _age_lines(ages: Mapping[str, AgeMetrics]) -> list[str]:

@@ -45,12 +45,7 @@ def build_demo(engine: Engine | None = None) -> gr.Blocks:
         "Models & about": build_about_tab,
     }
     with gr.Blocks(title="FaceInsight", analytics_enabled=False, delete_cache=DELETE_CACHE, fill_width=True) as demo:
-        gr.HTML(
-            HEADER,
-            js_on_load=run_script("drawer.js", "start", "element.querySelector('#settings-button')"),
-            apply_default_css=False,
-            elem_id="header",
-        )
+        gr.HTML(HEADER, js_on_load=run_script("drawer.js", "start"), apply_default_css=False, elem_id="header")
         status = gr.Markdown(engine.status(), elem_id="status")
         gr.HTML(
             '<p id="camera-problem" role="alert"></p>',

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import mimetypes
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from faceinsight.resources import asset
-
-# Browsers run a module of this type only; Windows may know another one.
-mimetypes.add_type("text/javascript", ".js")
 
 
 def scripts_folder() -> Path:

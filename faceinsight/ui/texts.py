@@ -1,10 +1,10 @@
 """Every text of the page that is more than a label."""
 
-# The drawer is opened and closed by assets/js/drawer.js.
+# The drawer is opened and closed by assets/js/drawer.js, which enables its button.
 HEADER = """
 <h1>FaceInsight</h1>
 <p>Where every face is, and its apparent age, gender and emotion.</p>
-<button id="settings-button" aria-expanded="false" aria-controls="settings">Settings</button>
+<button id="settings-button" aria-expanded="false" aria-controls="settings" disabled>Settings</button>
 """
 THRESHOLD_INFO = "How sure the detector must be that it sees a face. Higher: fewer false alarms, and more faces missed."
 SMALLEST_INFO = (

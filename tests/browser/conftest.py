@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+from typing import NoReturn
 
 import pytest
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import sync_playwright
 
 from tests.browser.driving import DESKTOP, Visit, chromium, write_camera
@@ -11,25 +13,37 @@ from tests.serving import served
 from tests.toy_models import toy_picture
 
 
+def without_browser(problem: str) -> NoReturn:
+    """Skips, unless a green run has to mean that the page was looked at."""
+    assert not os.environ.get("CI"), problem
+    pytest.skip(problem)
+
+
 @pytest.fixture(scope="session")
-def executable():
-    path = find_chromium()
+def playwright():
+    try:
+        running = sync_playwright().start()
+    except Exception as error:  # it knows no narrower one for a driver that ends
+        without_browser(f"Playwright does not start: {error}")
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def executable(playwright):
+    path = find_chromium(playwright)
     if path is None:
-        # A green run of CI has to mean that the page was looked at.
-        assert not os.environ.get("CI"), "CI needs a Chromium"
-        pytest.skip("no Chromium is installed: `make test` tries to get one")
-    return path
+        without_browser("no Chromium is installed: `make test` tries to get one")
+    try:
+        with chromium(playwright, path):
+            return path
+    except PlaywrightError as error:
+        without_browser(f"{path} does not start: {error}")
 
 
 @pytest.fixture(scope="module")
 def app(toy_pack, tmp_path_factory):
     with served(tmp_path_factory.mktemp("app"), "--pack", toy_pack) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def playwright():
-    with sync_playwright() as running:
         yield running
 
 

@@ -1,27 +1,26 @@
-"""Prints the path of a Chromium to test with; exits with 1 where there is none."""
+"""Finds a Chromium to test with."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Playwright, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-def find_chromium() -> str | None:
-    """Returns an installed Chromium or Chrome, else Playwright's own, else None."""
+def find_chromium(playwright: Playwright | None = None) -> str | None:
+    """Returns an installed Chromium or Chrome, else Playwright's own, else None.
+
+    Args:
+        playwright: A running Playwright, as no second one can be started beside it; one is started where None.
+    """
     for name in NAMES:
         if path := shutil.which(name):
             return path
-    with sync_playwright() as playwright:
-        path = playwright.chromium.executable_path
+    if playwright is None:
+        with sync_playwright() as started:
+            return find_chromium(started)
+    path = playwright.chromium.executable_path
     return path if Path(path).exists() else None
-
-
-if __name__ == "__main__":
-    found = find_chromium()
-    print(found or "no Chromium was found", file=sys.stdout if found else sys.stderr)
-    raise SystemExit(0 if found else 1)

@@ -37,7 +37,7 @@ def main() -> None:
     args = parser.parse_args()
     executable = find_chromium()
     if executable is None:
-        raise SystemExit("No Chromium is installed: run `make browser` first.")
+        raise SystemExit("No Chromium is installed: run `make tools` first.")
     astronaut = Path(skimage.__file__).parent / "data" / "astronaut.png"
     with (
         tempfile.TemporaryDirectory() as name,

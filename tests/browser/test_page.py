@@ -88,6 +88,7 @@ def test_the_side_panel_changes_the_picture_at_once(visit, photo):
 def test_the_drawer_opens_and_closes_by_mouse_and_keyboard(visit):
     drawer, button = visit.page.locator("#settings"), visit.page.locator("#settings-button")
     expect(drawer).to_be_hidden()
+    expect(button).to_be_enabled()
     button.press("Enter")
     expect(drawer).to_be_visible()
     assert visit.page.evaluate("document.querySelector('#settings').contains(document.activeElement)")

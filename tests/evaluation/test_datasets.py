@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from faceinsight.errors import MediaError
+from faceinsight.evaluation.agesets import Subject, read_fairface, read_fgnet
 from faceinsight.evaluation.datasets import Person, fold, read_detection, read_fer2013, read_rafdb, read_utkface
+from faceinsight.evaluation.ferplus import VOTED, count_votes, read_ferplus
 from faceinsight.evaluation.source import Source
 from tests.evaluation.conftest import png, write_folder, write_zip
 
@@ -134,6 +136,122 @@ def test_utkface(make):
     assert data.skipped == {"second copy of a file": 1, "file name is not age_gender_race_date": 1}
 
 
+@pytest.mark.parametrize(
+    ("emotions", "others", "majority", "shares"),
+    [
+        # anger contempt disgust fear happiness neutral sadness surprise; unknown, no_face
+        ([10, 0, 0, 0, 0, 0, 0, 0], [0, 0], "Anger", [1, 0, 0, 0, 0, 0, 0, 0]),
+        # Single votes are dropped before the half is taken: 5 of 9 with them, 5 of 7 without.
+        ([0, 1, 0, 0, 5, 2, 1, 0], [0, 0], "Happiness", [0, 0, 0, 0, 5 / 7, 2 / 7, 0, 0]),
+        ([0, 0, 0, 0, 4, 0, 0, 1], [3, 1], "Happiness", [0, 0, 0, 0, 1, 0, 0, 0]),
+        # Exactly half is no majority; unknown and no_face are among the votes.
+        ([0, 0, 0, 0, 5, 5, 0, 0], [0, 0], None, None),
+        ([0, 0, 0, 0, 4, 0, 0, 0], [4, 0], None, None),
+        ([0, 0, 0, 0, 4, 0, 0, 0], [2, 2], None, None),
+        ([0, 0, 0, 0, 2, 0, 0, 0], [0, 8], None, None),
+        ([1, 1, 1, 1, 1, 1, 1, 1], [1, 1], None, None),
+        ([0, 0, 0, 0, 0, 0, 0, 0], [0, 0], None, None),
+        # Twice the same picture: twenty votes, and still one alone is noise.
+        ([0, 11, 0, 0, 1, 8, 0, 0], [0, 0], "Contempt", [0, 11 / 19, 0, 0, 0, 8 / 19, 0, 0]),
+    ],
+)
+def test_votes_of_one_picture(emotions, others, majority, shares):
+    votes = count_votes(emotions, others)
+    assert (votes and votes.majority) == majority
+    if votes:
+        assert votes.shares == pytest.approx(shares)
+
+
+COLUMNS = [name.lower() for name in VOTED]
+
+
+def votes_row(name, **votes):
+    return ",".join([name, *(str(votes.get(column, 0)) for column in (*COLUMNS, "unknown", "no_face"))])
+
+
+def test_ferplus_by_file_name(make, tmp_path):
+    names = ["fer/public_test/angry/a.png", "fer/public_test/happy/b.png", "fer/public_test/sad/c.png"]
+    path = make(dict.fromkeys([*names, "fer/train/sad/d.png"], PICTURE))
+    rows = [
+        votes_row("public_test/angry/a.png", fear=9, anger=1),
+        votes_row("public_test/happy/b.png", happiness=5, unknown=5),
+        votes_row("train/sad/d.png", sadness=10),
+    ]
+    table = tmp_path / "ferplus.csv"
+    table.write_text("\n".join([",".join(["file", *COLUMNS, "unknown", "no_face"]), *rows]))
+    data = read(read_ferplus, path, table)
+    # The folder's label counts for nothing.
+    assert [(s.name, s.truth.majority) for s in data.samples] == [(names[0], "Fear")]
+    assert (data.split, data.skipped) == ("public_test", {"no majority of its votes": 1, "without votes": 1})
+    assert [s.truth.majority for s in read(read_ferplus, path, table, "train").samples] == ["Sadness"]
+
+
+def test_ferplus_as_published(tmp_path):
+    (tmp_path / "fer2013.csv").write_text(
+        "emotion,pixels,Usage\n0,1 2 3 4,Training\n3,1 2 3 4,PublicTest\n4,1 2 3 4,PublicTest\n"
+    )
+    table = tmp_path / "fer2013new.csv"
+    table.write_text(
+        "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
+        "Training,fer0000000.png,10,0,0,0,0,0,0,0,0,0\n"
+        "PublicTest,fer0028638.png,0,0,10,0,0,0,0,0,0,0\n"
+        "PublicTest,,0,0,0,0,0,0,0,0,0,10\n"
+    )
+    data = read(read_ferplus, tmp_path / "fer2013.csv", table)
+    assert [(s.name, s.truth.majority) for s in data.samples] == [("line 3 of fer2013.csv", "Surprise")]
+    assert data.skipped == {"no majority of its votes": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,anger\nhappy/a.png,10\n", "is no table of votes: it should have the columns anger, contempt"),
+        ("", "is no table of votes"),
+        ("file,{}\n{}\n", "Line 2 of votes.csv is not all numbers of votes"),
+        ("file,{}\n" + votes_row("b.png", anger=10) + "\n", "votes.csv has no majority for any picture of set"),
+    ],
+)
+def test_no_votes(tmp_path, text, message):
+    path = write_folder(tmp_path, {"happy/a.png": PICTURE})
+    table = tmp_path / "votes.csv"
+    table.write_text(text.format(",".join([*COLUMNS, "unknown", "no_face"]), votes_row("happy/a.png", anger="many")))
+    with pytest.raises(MediaError, match=message):
+        read(read_ferplus, path, table)
+
+
+FAIRFACE = "file,age,gender,race,service_test\n"
+
+
+def test_fairface(make):
+    rows = [
+        "val/1.jpg,3-9,Male,East Asian,True",
+        "val/2.jpg,more than 70,Female,Latino_Hispanic,False",
+        "val/3.jpg,20-29,Female,Black,False",
+        "val/4.jpg,unknown,Female,Black,False",
+    ]
+    files = {
+        "fairface/fairface_label_val.csv": (FAIRFACE + "\n".join(rows)).encode(),
+        "fairface/fairface_label_train.csv": (FAIRFACE + "train/1.jpg,0-2,Male,White,True\n").encode(),
+    }
+    files |= {f"fairface/{name}.jpg": PICTURE for name in ("val/1", "val/2", "val/4", "train/1")}
+    path = make(files)
+    data = read(read_fairface, path)
+    assert {sample.name: sample.truth for sample in data.samples} == {
+        "fairface/val/1.jpg": Subject("3-9", "male", "East Asian"),
+        "fairface/val/2.jpg": Subject("more than 70", "female", "Latino_Hispanic"),
+    }
+    assert (data.split, data.skipped) == ("val", {"listed but not there": 1, "without a known label": 1})
+    (sample,) = read(read_fairface, path, "train").samples
+    assert (sample.name, sample.truth) == ("fairface/train/1.jpg", Subject("0-2", "male", "White"))
+
+
+def test_fgnet(make):
+    names = ["images/001A02.JPG", "images/078A07b.jpg", "images/cover.jpg", "small/001A02.JPG"]
+    data = read(read_fgnet, make(dict.fromkeys(names, PICTURE)))
+    assert {sample.name: sample.truth for sample in data.samples} == {names[0]: 2, names[1]: 7}
+    assert data.skipped == {"file name is not person A age": 1, "second copy of a file": 1}
+
+
 def test_detection(make):
     entries = [
         {"name": "a.png", "boxes": [[1, 2, 3, 4], [1, 2, 3, 4, 0.5]]},
@@ -164,6 +282,9 @@ def test_fold_is_the_hash_of_the_name():
         (read_fer2013, {"train/happy/a.png": PICTURE}, "has no public test: choose the split train"),
         (read_rafdb, {"a.png": PICTURE}, "should hold {train,test}/{1..7}"),
         (read_utkface, {"a.png": PICTURE}, "should hold files named age_gender_race_date.jpg"),
+        (read_fairface, {"val/1.jpg": PICTURE}, "should hold fairface_label_val.csv and the pictures"),
+        (read_fairface, {"fairface_label_val.csv": FAIRFACE.encode()}, "should hold fairface_label_val.csv and"),
+        (read_fgnet, {"a.png": PICTURE}, "should hold files named like 078A07.jpg"),
         (read_detection, {"a.png": PICTURE}, "should hold pictures and a list of their boxes"),
         (read_detection, {"a.png": PICTURE, "labels.json": b"{"}, "labels.json is not valid JSON"),
         (read_detection, {"a.png": PICTURE, "labels.json": b"{}"}, "holds no list of pictures"),

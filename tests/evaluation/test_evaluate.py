@@ -12,11 +12,13 @@ import pytest
 from PIL import Image
 
 from faceinsight import FaceAnalyzer
-from faceinsight.cli import main
+from faceinsight.cli import build_parser, main
 from faceinsight.errors import FaceInsightError, MediaError, PackError
-from faceinsight.evaluation import evaluate
+from faceinsight.evaluation import KINDS, evaluate
 from faceinsight.evaluation.datasets import fold
 from faceinsight.evaluation.plots import check_plots
+from faceinsight.evaluation.running import largest, surest
+from faceinsight.results import Face
 from tests.conftest import ROOT
 from tests.evaluation.conftest import COLOURS, png, write_folder, write_zip
 from tests.toy_models import TOY_KPS, toy_picture
@@ -59,6 +61,38 @@ def test_rafdb(tmp_path, analyzer):
     assert evaluate("rafdb", write_folder(tmp_path, files), analyzer).emotion.accuracy == 1 / 2
 
 
+def write_votes(folder):
+    path = folder / "ferplus.csv"
+    path.write_text(
+        "file,anger,contempt,disgust,fear,happiness,neutral,sadness,surprise,unknown,no_face\n"
+        "test/angry/a.png,9,1,0,0,0,0,0,0,0,0\n"
+        "test/angry/b.png,8,2,0,0,0,0,0,0,0,0\n"
+        "test/happy/a.png,5,0,0,0,5,0,0,0,0,0\n"
+        "test/sad/a.png,0,6,0,0,0,0,4,0,0,0\n"
+        "test/sad/b.png,0,0,0,0,0,0,10,0,0,0\n"
+        "test/fear/a.png,0,0,0,10,0,0,0,0,0,0\n"
+    )
+    return path
+
+
+def test_votes(make, analyzer, tmp_path):
+    report = evaluate("ferplus", make(EXPRESSIONS), analyzer, votes=write_votes(tmp_path))
+    assert (report.split, report.size) == ("test", 4)
+    assert report.skipped == {"no majority of its votes": 1, "picture cannot be read": 1}
+    # All eight classes count, though the pack knows four: fear is always wrong. Contempt is what votes say of sad/a.
+    assert list(report.emotion.classes)[:2] == ["Anger", "Contempt"]
+    assert len(report.emotion.classes) == 8
+    assert report.notes[1] == "Unknown to the pack, so never its answer: Disgust, Fear, Neutral, Surprise."
+    assert report.emotion.accuracy == 1 / 4
+    # F1: Anger 2/3; Contempt, Fear, Happiness and Sadness, all labels or answers, none.
+    assert report.emotion.macro_f1 == pytest.approx(2 / 3 / 5)
+    red = np.exp([4, 3, 0, 0]) / np.exp([4, 3, 0, 0]).sum()
+    other = np.exp(4) / (np.exp(4) + 3)
+    none = -np.log((1 - other) / 3)
+    parts = [-np.log(red[0]), none, 0.6 * none - 0.4 * np.log(other), -np.log(1e-4)]
+    assert report.cross_entropy == pytest.approx(np.mean(parts), rel=1e-3)
+
+
 def test_attributes(make, analyzer):
     # The toy models: a face is where it is bright, woman where red is above blue, as old as 100 times green.
     files = {
@@ -78,6 +112,66 @@ def test_attributes(make, analyzer):
     assert report.gender["all"].accuracy == pytest.approx(2 / 3)
     assert report.gender["Black"].accuracy == 1 / 2
     assert report.gender["0-9"].confusion == ((0, 0), (1, 0))
+
+
+def test_fairface(make, analyzer):
+    rows = [
+        "val/1.png,40-49,Female,Black,True",
+        "val/2.png,20-29,Male,White,False",
+        "val/3.png,3-9,Male,White,False",
+    ]
+    files = {
+        "fairface_label_val.csv": ("file,age,gender,race,service_test\n" + "\n".join(rows)).encode(),
+        "val/1.png": png((255, 102, 204), (64, 64)),
+        "val/2.png": png((204, 102, 255), (64, 64)),
+        "val/3.png": png((60, 0, 20), (64, 64)),
+    }
+    report = evaluate("fairface", make(files), analyzer)
+    assert (report.split, report.size, report.found) == ("val", 3, pytest.approx(2 / 3))
+    assert list(report.age_bucket) == ["all", "3-9", "20-29", "40-49", "White", "Black"]
+    assert list(report.gender) == list(report.age_bucket)
+    # Answers: 40, 40 and 0 years.
+    assert report.age_bucket["all"].accuracy == 1 / 3
+    assert report.age_bucket["20-29"].distance == pytest.approx(10, abs=0.1)
+    assert report.age_bucket["3-9"].bias == pytest.approx(-3, abs=0.1)
+    assert report.age_bucket["White"].count == 2
+    assert report.gender["all"].accuracy == pytest.approx(2 / 3)
+    text = report.as_text()
+    assert "age bucket  pictures  accuracy" in text
+    assert "fairface: set" in text
+
+
+def test_fgnet_looks_at_pictures_as_they_are(make, analyzer, tmp_path):
+    files = {}
+    # Where it is bright is a face as old as 100 times green; a picture without any counts for nothing else.
+    for name, faces in {"001A38.png": {(3, 2): (200, 102, 255)}, "002A05.png": {}}.items():
+        Image.fromarray(toy_picture(faces)).save(tmp_path / "one.png")
+        files[name] = (tmp_path / "one.png").read_bytes()
+    report = evaluate("fgnet", make(files), analyzer)
+    assert (report.size, report.found, report.skipped) == (1, 1 / 2, {"no face found": 1})
+    assert list(report.age) == ["all", "20-39"]
+    assert report.age["all"].bias == pytest.approx(2, abs=1)
+    assert report.gender is None
+
+
+def test_the_largest_face_and_the_surest():
+    small, large = Face((0, 0, 9, 9), 0.9), Face((0, 0, 8, 20), 0.6)
+    assert (largest((small, large)), surest((small, large))) == (large, small)
+    assert (largest(()), surest(())) == (None, None)
+
+
+def test_fgnet_folds_are_of_people(tmp_path, analyzer):
+    names = [f"{person:03}A{age:02}.png" for person in range(1, 21) for age in (10, 40)]
+    path = write_folder(tmp_path, dict.fromkeys(names, png((204, 102, 255), (64, 64))))
+    chosen = next(n for n in range(10) if any(fold(f"{person:03}") == n for person in range(1, 21)))
+    people = sum(fold(f"{person:03}") == chosen for person in range(1, 21))
+    assert evaluate("fgnet", path, analyzer, fold=chosen).age["10-19"].count == people
+
+
+def test_fgnet_without_any_face(tmp_path, analyzer):
+    path = write_folder(tmp_path, {"001A38.png": png((0, 0, 0))})
+    with pytest.raises(MediaError, match="finds no face in set"):
+        evaluate("fgnet", path, analyzer)
 
 
 def scenes():
@@ -125,8 +219,12 @@ def test_fold_and_limit(tmp_path, analyzer):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("other", {}, "use one of fer2013, utkface, rafdb, detection"),
+        ("other", {}, "use one of fer2013, ferplus, rafdb, utkface, fairface, fgnet, detection"),
         ("utkface", {"split": "test"}, "utkface has no splits"),
+        ("fgnet", {"split": "test"}, "fgnet has no splits"),
+        ("fairface", {"fold": 0}, "choose a split instead"),
+        ("ferplus", {}, "give the file of them, ferplus.csv"),
+        ("fer2013", {"votes": "ferplus.csv"}, "fer2013 is not measured against votes"),
         ("fer2013", {"fold": 0}, "choose a split instead"),
         ("utkface", {"fold": 10}, "choose 0 to 9 instead"),
         ("utkface", {"limit": 0}, "choose a limit above zero"),
@@ -194,6 +292,32 @@ def test_command_on_ages(tmp_path, colour_pack, capsys):
     assert {file.name for file in tmp_path.glob("*.png")} == {"utkface-age.png", "utkface-age-bands.png"}
 
 
+def test_command_offers_every_kind(capsys):
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["evaluate", "--help"])
+    assert "{" + ",".join(KINDS) + "}" in capsys.readouterr().out.replace("\n", "").replace(" ", "")
+
+
+def test_command_on_votes(tmp_path, colour_pack, capsys):
+    path = write_folder(tmp_path, EXPRESSIONS)
+    run("ferplus", path, "--votes", write_votes(tmp_path), "--pack", colour_pack, "--json", "-", "--plots", tmp_path)
+    report = json.loads(capsys.readouterr().out)
+    assert report["cross_entropy"] > 0
+    assert report["emotion"]["accuracy"] == 0.25
+    assert (tmp_path / "ferplus-confusion.png").is_file()
+
+
+def test_command_on_buckets(tmp_path, colour_pack, capsys):
+    files = {
+        "fairface_label_val.csv": b"file,age,gender,race,service_test\nval/1.png,40-49,Female,Black,True\n",
+        "val/1.png": png((255, 102, 204), (64, 64)),
+    }
+    run("fairface", write_folder(tmp_path, files), "--pack", colour_pack, "--json", "-", "--plots", tmp_path)
+    report = json.loads(capsys.readouterr().out)
+    assert report["age_bucket"]["40-49"] == {"count": 1, "accuracy": 1.0, "distance": 0.0, "bias": 0.0}
+    assert (tmp_path / "fairface-age-buckets.png").is_file()
+
+
 @pytest.mark.parametrize("path", ["nope", "empty", "bad.zip"])
 def test_command_says_in_one_line_what_is_wrong(tmp_path, colour_pack, capsys, path):
     (tmp_path / "empty").mkdir()
@@ -228,6 +352,23 @@ def test_real_ages(shared, compact):
     assert report.age["all"].mae < 9
     assert report.age["all"].coverage > 0.5
     assert report.gender["all"].accuracy > 0.75
+
+
+def test_real_votes(shared, compact):
+    data = shared / "data"
+    if not (data / "ferplus.csv").exists():
+        pytest.skip("ferplus.csv is not in ../shared")
+    report = evaluate("ferplus", data / "fer2013.zip", compact, votes=data / "ferplus.csv", limit=200)
+    assert (report.split, report.size) == ("public_test", 200)
+    assert report.emotion.accuracy > 0.6
+
+
+def test_real_childhoods(shared, compact):
+    if not (shared / "data" / "fgnet.zip").exists():
+        pytest.skip("fgnet.zip is not in ../shared")
+    report = evaluate("fgnet", shared / "data" / "fgnet.zip", compact, fold=0)
+    assert report.found >= 0.9
+    assert report.age["all"].mae < 8
 
 
 def test_real_boxes(shared, compact):

@@ -7,7 +7,9 @@ import pytest
 
 from faceinsight.evaluation.metrics import (
     age_metrics,
+    bucket_metrics,
     class_metrics,
+    cross_entropy,
     detection_metrics,
     match,
     overlaps,
@@ -49,6 +51,20 @@ def test_coverage_counts_both_ends():
 def test_one_age_alone_has_no_spread():
     m = age_metrics(np.array([10.0]), np.array([12.0]))
     assert (m.r2, m.coverage) == (None, None)
+
+
+def test_age_buckets():
+    buckets = np.array([[10.0, 20], [10, 20], [10, 20], [20, 30], [70, np.inf]])
+    m = bucket_metrics(buckets, np.array([10.0, 19.9, 20, 15, 99]))
+    # At 20 the bucket has ended, at a distance of nothing.
+    assert (m.count, m.accuracy, m.distance, m.bias) == pytest.approx((5, 3 / 5, 5 / 5, -5 / 5))
+
+
+def test_cross_entropy():
+    shares = np.array([[1.0, 0, 0], [0.5, 0.5, 0]])
+    given = np.array([[0.5, 0.25, 0.25], [0, 0.5, 0.5]])
+    expected = (np.log(2) + (np.log(2) - np.log(1e-4)) / 2) / 2
+    assert cross_entropy(shares, given) == pytest.approx(expected)
 
 
 def test_overlaps():

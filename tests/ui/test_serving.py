@@ -11,10 +11,12 @@ import time
 import urllib.request
 import warnings
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 from PIL import Image
 
+from faceinsight.ui.scripts import run_script
 from tests.conftest import ROOT
 from tests.serving import free_port, served
 from tests.toy_media import toy_frames, write_clip
@@ -65,6 +67,16 @@ def test_analyze_video(client, tmp_path):
     result = client.predict(video=handle_file(clip), rate=5, api_name="/analyze_video")
     assert (result["frames"], result["fps"]) == (5, 10)
     assert [row["time"] for row in result["rows"]] == [0, 0.2, 0.4, 0.6, 0.8]
+
+
+def test_the_browsers_code_is_handed_out_and_nothing_beside_it(app):
+    (address,) = re.findall(r'new URL\("\./([^"]+)"', run_script("webcam.js", "start"))
+    with urllib.request.urlopen(f"{app.url}/{address}") as answer:
+        assert "/javascript" in answer.headers["content-type"]
+        assert answer.headers["content-disposition"].startswith("inline")
+        assert b"export function start" in answer.read()
+    with pytest.raises(HTTPError, match="403"):
+        urllib.request.urlopen(f"{app.url}/{address.replace('js/webcam.js', 'style.css')}")
 
 
 @pytest.mark.parametrize(
