@@ -227,3 +227,13 @@ def test_no_weights_of_others_are_in_the_repository():
     ).stdout.split()
     ours = ("assets/models/compact/", "assets/screenshots/")
     assert [name for name in listed if not name.startswith(ours)] == []
+
+
+def test_many_images_are_answered_as_each_alone(toy_analyzer, two_faces):
+    images = [two_faces, np.zeros((64, 64, 3), np.uint8), two_faces[:240]]
+    together = toy_analyzer.analyze_many(images)
+    assert [len(analysis.faces) for analysis in together] == [2, 0, 1]
+    for image, analysis in zip(images, together, strict=True):
+        assert analysis.faces == toy_analyzer.analyze(image).faces
+        assert (analysis.width, analysis.height) == (image.shape[1], image.shape[0])
+    assert toy_analyzer.analyze_many([]) == []

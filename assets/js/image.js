@@ -61,7 +61,6 @@ class ImageTab {
       crop: (canvas, face) => this.#crop(canvas, face.box),
     });
     const input = /** @type {HTMLInputElement} */ (this.#part("file"));
-    onPhotos(element, input, (files) => this.#take(files));
     const clicks = {
       choose: () => input.click(),
       snap: () => this.#openSnap(),
@@ -85,6 +84,7 @@ class ImageTab {
     window.addEventListener("faceinsight-settings", () => this.#ask());
     new ResizeObserver(() => this.#paint()).observe(frame);
     this.#show();
+    onPhotos(element, input, (files) => this.#take(files));
   }
 
   /** @param {string} name */
@@ -100,6 +100,12 @@ class ImageTab {
   /** @returns {PhotoAnswer | undefined} what is known of the photo on the stage */
   get #seen() {
     return this.#answer?.photos[this.#shown];
+  }
+
+  /** @returns {number | null} the face that needs no choosing */
+  #only() {
+    const faces = this.#seen?.faces ?? [];
+    return faces.length === 1 ? faces[0].id : null;
   }
 
   /**
@@ -153,8 +159,7 @@ class ImageTab {
       photo.image.src = preview;
       photo.image.decode().then(() => this.#show());
     }
-    const faces = this.#seen?.faces ?? [];
-    if (!faces.some(({ id }) => id === this.#chosen)) this.#chosen = answer.largest[this.#shown] ?? null;
+    if (!this.#seen?.faces.some(({ id }) => id === this.#chosen)) this.#chosen = this.#only();
     this.#say(answer.words);
     this.#show();
     const labels = { at: performance.now(), done: answer.done };
@@ -166,12 +171,12 @@ class ImageTab {
     const photo = this.#photos[this.#shown];
     const seen = this.#seen;
     this.#part("empty").hidden = Boolean(photo);
-    this.#part("frame").hidden = !photo;
+    this.#part("frame").hidden = this.#part("files").hidden = !photo;
     if (photo && this.#picture.src !== photo.image.src) this.#picture.src = photo.image.src;
     this.#picture.hidden = !photo?.image.naturalWidth;
     this.#picture.alt = photo ? `${photo.file.name}: ${seen ? seen.words : "not looked at yet"}` : "";
     const whole = Boolean(this.#answer?.done);
-    for (const [name, enabled] of Object.entries({ clear: photo, bare: seen?.size, save: seen?.size, csv: whole, json: whole })) {
+    for (const [name, enabled] of Object.entries({ choose: true, snap: true, clear: photo, bare: seen?.size, save: seen?.size, csv: whole, json: whole })) {
       /** @type {HTMLButtonElement} */ (this.#part(name)).disabled = !enabled;
     }
     this.#part("problem").textContent = photo?.problem || seen?.problem || "";
@@ -273,7 +278,7 @@ class ImageTab {
         button.append(canvas, count);
         button.addEventListener("click", () => {
           this.#shown = n;
-          this.#chosen = this.#answer?.largest[n] ?? null;
+          this.#chosen = this.#only();
           this.#show();
         });
         return button;

@@ -68,6 +68,8 @@ export function onPhotos(element, input, take) {
     some(input.files);
     input.value = ""; // the same file may be chosen again
   });
+  some(input.files); // who was quicker than this script
+  input.value = "";
   element.addEventListener("dragover", (event) => {
     event.preventDefault();
     element.classList.add("fi-over");

@@ -54,8 +54,6 @@ export interface PhotosAnswer {
   /** The number of the request. */
   request: number;
   photos: PhotoAnswer[];
-  /** The number of the largest face of each photo. */
-  largest: (number | null)[];
   /** About all of them. */
   words: string;
   /** Whether there are no more to come. */

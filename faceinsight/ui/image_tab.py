@@ -15,7 +15,7 @@ from faceinsight.analyzer import FaceAnalyzer
 from faceinsight.errors import FaceInsightError, MediaError
 from faceinsight.export import analysis_dict, rows_of, to_csv, to_json
 from faceinsight.media.image import LoadedImage, encode_image, load_image
-from faceinsight.results import FrameAnalysis, face_numbers
+from faceinsight.results import FrameAnalysis
 from faceinsight.ui import views
 from faceinsight.ui.charts import EMOTION_COLORS, OTHER_COLOR
 from faceinsight.ui.engine import Engine, as_page_error
@@ -142,12 +142,10 @@ def files_of(photos: list[Photo], seen: list[Answer]) -> dict[str, str]:
 def answer_of(number: Any, photos: list[Photo], seen: list[Answer]) -> Answer:
     """Returns what the page is told of the photos that were looked at so far."""
     done = len(seen) == len(photos)
-    analyses: list[FrameAnalysis | None] = [a["analysis"] for a in seen]
     faces = sum(len(a["faces"]) for a in seen)
     return {
         "request": number,
         "photos": [{key: value for key, value in a.items() if key != "analysis"} for a in seen],
-        "largest": [None if a is None or a.largest is None else face_numbers(a.faces)[a.largest] for a in analyses],
         "words": seen[0]["words"] if len(photos) == 1 else views.photos_summary(len(seen), len(photos), faces),
         "done": done,
         **(files_of(photos, seen) if done else {"csv": "", "json": ""}),
@@ -191,7 +189,7 @@ def build_image_tab(engine: Engine, settings: list[gr.components.Component], sta
                 yield answer_of(number, photos, seen), engine.status(chosen.pack, last)
         except Exception as error:
             problem = as_page_error(error).message
-            blank: Answer = {"request": number, "photos": [], "largest": [], "done": False, "csv": "", "json": ""}
+            blank: Answer = {"request": number, "photos": [], "done": False, "csv": "", "json": ""}
             yield blank | {"words": problem}, engine.status(chosen.pack)
 
     stage.submit(

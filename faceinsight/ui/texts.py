@@ -4,7 +4,8 @@
 HEADER = """
 <h1>FaceInsight</h1>
 <p>Where every face is, and its apparent age, gender and emotion.</p>
-<button id="settings-button" aria-expanded="false" aria-controls="settings" disabled>Settings</button>
+<button class="quiet-button" id="settings-button" aria-expanded="false" aria-controls="settings" disabled>
+Settings</button>
 """
 THRESHOLD_INFO = "How sure the detector must be that it sees a face. Higher: fewer false alarms, and more faces missed."
 SMALLEST_INFO = (

@@ -131,7 +131,8 @@ def count_faces(count: int) -> str:
 
 def summary(analysis: FrameAnalysis) -> str:
     """Returns one line about an analysed picture."""
-    return count_faces(len(analysis.faces)) if analysis.faces else NO_FACE
+    count = len(analysis.faces)
+    return count_faces(count) + ("; choose one for more" if count > 1 else "") if count else NO_FACE
 
 
 def photos_summary(seen: int, photos: int, faces: int) -> str:

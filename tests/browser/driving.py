@@ -94,6 +94,11 @@ class Visit:
         rows = self.page.locator(f"{table} .virtual-body [role=row]").all()
         return [[cell.inner_text().strip() for cell in row.get_by_role("gridcell").all()] for row in rows]
 
+    def rows(self, table: str) -> list[list[str]]:
+        """Returns the cells of a table that the page's own code fills, without its header."""
+        rows = self.page.locator(f"{table} tbody tr").all()
+        return [[cell.inner_text() for cell in row.locator("td").all()] for row in rows]
+
     def upload(self, where: str, path: Path | str) -> None:
         """Gives a file to an upload component."""
         self.page.set_input_files(f"{where} input[type=file]", str(path))

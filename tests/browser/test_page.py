@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -37,47 +38,188 @@ def test_the_page_is_whole_and_asks_nobody_else(visit):
     assert visit.errors == []
 
 
-def test_a_picture_becomes_faces_table_bars_and_files(visit, photo):
+def saved(visit, button):
+    with visit.page.expect_download() as caught:
+        visit.page.locator(button).click()
+    return caught.value.suggested_filename, Path(caught.value.path()).read_bytes()
+
+
+def show(visit, photo, words="2 faces"):
     visit.upload("#image-input", photo)
-    expect(visit.page.locator("#image-notice")).to_contain_text("2 faces")
-    expect(visit.page.locator("#image-output img")).to_be_visible()
-    expect(visit.page.locator("#image-gallery .grid-container button")).to_have_count(2)
-    first, second = visit.cells("#image-table")
-    assert first[0] == "1"
-    assert 90 <= int(first[1]) <= 95
-    assert first[3].startswith("female")
-    assert second[3].startswith("male")
-    assert first[4].split()[0] in EMOTIONS_8
+    expect(visit.page.locator("#image-notice")).to_contain_text(words)
+
+
+def test_a_picture_becomes_labels_cards_a_table_and_files(visit, photo):
+    show(visit, photo)
+    expect(visit.page.locator("#image-picture")).to_be_visible()
+    first, second = visit.page.locator(".fi-card").all()
+    years = re.search(r"#1\s*(\d+) years", first.inner_text())
+    assert 90 <= int(years[1]) <= 95
+    assert "female" in first.inner_text()
+    assert "male" in second.inner_text()
+    rows = visit.rows("#image-table")
+    assert [row[0] for row in rows] == ["1", "2"]
+    assert rows[0][4].split()[0] in EMOTIONS_8
     expect(visit.page.locator("#status")).to_contain_text("ms per frame")
-    # Both toy faces are of one size: the first one is chosen.
-    bars = visit.page.locator("#image-bars")
-    expect(bars).to_contain_text("Emotion of face #1")
-    assert sum(name in bars.inner_text() for name in EMOTIONS_8) == 8
-    visit.page.locator("#image-table").get_by_role("gridcell", name="320, 256").click()
-    expect(bars).to_contain_text("Emotion of face #2")
-    visit.page.locator("#image-gallery .grid-container button").first.click()
-    expect(bars).to_contain_text("Emotion of face #1")
 
-    files = {}
-    for kind in ("CSV", "JSON", "picture"):
-        with visit.page.expect_download() as caught:
-            visit.page.get_by_role("button", name=f"Download {kind}").first.click()
-        files[kind] = caught.value.suggested_filename, Path(caught.value.path()).read_bytes()
-    assert [name for name, _ in files.values()] == ["photo.csv", "photo.json", "photo-faces.jpg"]
-    rows = list(csv.DictReader(io.StringIO(files["CSV"][1].decode("utf-8-sig"))))
+    files = dict(saved(visit, f"#image-{kind}") for kind in ("csv", "json", "save"))
+    assert list(files) == ["photo.csv", "photo.json", "photo-faces.jpg"]
+    rows = list(csv.DictReader(io.StringIO(files["photo.csv"].decode("utf-8-sig"))))
     assert [row["gender"] for row in rows] == ["female", "male"]
-    assert len(json.loads(files["JSON"][1])["faces"]) == 2
-    assert Image.open(io.BytesIO(files["picture"][1])).size == (640, 480)
+    assert len(json.loads(files["photo.json"])["faces"]) == 2
+    assert Image.open(io.BytesIO(files["photo-faces.jpg"])).size == (640, 480)
 
 
-def test_the_side_panel_changes_the_picture_at_once(visit, photo):
-    visit.upload("#image-input", photo)
-    expect(visit.page.locator("#image-notice")).to_contain_text("2 faces")
-    shown = visit.page.locator("#image-output img")
-    before = shown.get_attribute("src")
+def chosen(visit):
+    """Who is chosen on the cards and in the table."""
+    card = visit.page.locator(".fi-card[aria-selected=true] b").first
+    row = visit.page.locator("#image-table .fi-chosen td").first
+    return card.inner_text(), row.inner_text()
+
+
+def test_who_is_chosen_anywhere_is_chosen_everywhere(visit, photo):
+    show(visit, photo)
+    assert visit.page.locator(".fi-card[aria-selected=true]").count() == 0
+    visit.page.locator("#image-table tbody tr").nth(1).click()
+    assert chosen(visit) == ("#2", "2")
+    bars = visit.page.locator(".fi-card[aria-selected=true] .fi-bars")
+    assert sum(name in bars.inner_text() for name in EMOTIONS_8) == 8
+    # The first toy face lies around (112, 80) of 640 x 480.
+    frame = visit.page.locator("#image-frame").bounding_box()
+    scale = min(frame["width"] / 640, frame["height"] / 480)
+    left, top = (frame["width"] - 640 * scale) / 2, (frame["height"] - 480 * scale) / 2
+    visit.page.mouse.click(frame["x"] + left + 112 * scale, frame["y"] + top + 80 * scale)
+    assert chosen(visit) == ("#1", "1")
+    visit.page.locator("#image-frame").press("ArrowRight")
+    assert chosen(visit) == ("#2", "2")
+    visit.page.locator(".fi-card[aria-selected=true]").press("ArrowUp")
+    assert chosen(visit) == ("#1", "1")
+    assert visit.errors == []
+
+
+def pixels(visit):
+    """What the overlay has drawn: how many pixels are not clear."""
+    script = """() => {
+        const canvas = document.getElementById('image-overlay');
+        const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+        let count = 0;
+        for (let n = 3; n < data.length; n += 4) count += data[n] > 0;
+        return count / (canvas.width * canvas.height);
+    }"""
+    return visit.page.evaluate(script)
+
+
+def test_labels_go_while_a_button_is_held_and_blur_covers_the_only_picture(visit, photo):
+    show(visit, photo)
+    labelled = pixels(visit)
+    assert 0 < labelled < 0.5
+    button = visit.page.locator("#image-bare")
+    button.hover()
+    visit.page.mouse.down()
+    assert pixels(visit) == 0
+    visit.page.mouse.up()
+    assert pixels(visit) == labelled
     visit.settings()
-    visit.page.get_by_label("Number", exact=True).uncheck()
-    expect(shown).not_to_have_attribute("src", before)
+    visit.page.get_by_label("Blur faces").check()
+    visit.settings()
+    visit.page.wait_for_timeout(300)
+    assert pixels(visit) > 0.6
+    button.hover()
+    visit.page.mouse.down()
+    assert pixels(visit) > 0.6
+    visit.page.mouse.up()
+
+
+def test_an_old_result_goes_the_moment_another_picture_is_chosen(visit, photo, tmp_path):
+    show(visit, photo)
+    broken = tmp_path / "broken.jpg"
+    broken.write_text("only text")
+    visit.upload("#image-input", broken)
+    expect(visit.page.locator(".fi-card")).to_have_count(0)
+    expect(visit.page.locator("#image-table")).to_be_hidden()
+    expect(visit.page.locator("#image-problem")).to_contain_text("broken.jpg is not an image that can be read")
+    expect(visit.page.locator("#image-save")).to_be_disabled()
+    show(visit, photo)
+    expect(visit.page.locator("#image-problem")).to_be_empty()
+    visit.page.locator("#image-clear").click()
+    expect(visit.page.locator("#image-empty")).to_be_visible()
+    expect(visit.page.locator(".fi-card")).to_have_count(0)
+
+
+def test_several_photos_make_a_strip_one_table_and_one_file(visit, photo, tmp_path):
+    crowd = tmp_path / "crowd.png"
+    Image.fromarray(toy_picture({(c, 4): (255, 230, 200) for c in range(0, 18, 4)})).save(crowd)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(photo.read_bytes()[:200])
+    visit.page.set_input_files("#image-input input[type=file]", [str(photo), str(crowd), str(broken)])
+    expect(visit.page.locator("#image-notice")).to_have_text("3 photos, 7 faces")
+    strip = visit.page.locator("#image-strip button")
+    assert [button.inner_text() for button in strip.all()] == ["2", "5", "!"]
+    strip.nth(1).click()
+    expect(visit.page.locator(".fi-card")).to_have_count(5)
+    strip.nth(2).click()
+    expect(visit.page.locator("#image-problem")).to_contain_text("broken.png is damaged or cut short")
+    name, content = saved(visit, "#image-csv")
+    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
+    assert name == "faces.csv"
+    assert [row["file"] for row in rows] == ["photo.png"] * 2 + ["crowd.png"] * 5
+    records = json.loads(saved(visit, "#image-json")[1])
+    assert [len(record.get("faces", [])) for record in records] == [2, 5, 0]
+    assert "damaged" in records[2]["error"]
+    assert visit.errors == []
+
+
+def test_a_picture_is_pasted_and_one_that_browsers_cannot_show_gets_a_preview(visit, two_faces, tmp_path):
+    tiff = tmp_path / "scan.tif"
+    Image.fromarray(two_faces).save(tiff)
+    script = """async (data) => {
+        const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+        const clipboardData = new DataTransfer();
+        clipboardData.items.add(new File([bytes], 'scan.tif', {type: 'image/tiff'}));
+        document.dispatchEvent(new ClipboardEvent('paste', {clipboardData, bubbles: true}));
+    }"""
+    expect(visit.page.locator("#image-choose")).to_be_enabled()
+    visit.page.evaluate(script, base64.b64encode(tiff.read_bytes()).decode())
+    expect(visit.page.locator("#image-notice")).to_contain_text("2 faces")
+    expect(visit.page.locator("#image-picture")).to_be_visible()
+    shown = visit.page.locator("#image-picture")
+    assert shown.get_attribute("src").startswith("data:image/jpeg;base64,")
+    assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [640, 480]
+
+
+def test_a_photo_is_taken_and_the_camera_goes_off(visit):
+    visit.page.evaluate(
+        """() => {
+            const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+            navigator.mediaDevices.getUserMedia = async (wanted) => (window.opened = await open(wanted));
+        }"""
+    )
+    visit.page.locator("#image-snap").click()
+    visit.page.locator("#image-take").click()
+    expect(visit.page.locator("#image-notice")).to_contain_text("2 faces")
+    assert visit.page.evaluate("window.opened.getTracks().map(track => track.readyState)") == ["ended"]
+    expect(visit.page.locator("#image-snapping")).to_be_hidden()
+
+
+@pytest.mark.parametrize(("size", "screens"), [({"width": 1280, "height": 720}, 1.0), (PHONE, 1.5)])
+def test_the_result_is_seen_without_much_scrolling(browser, app, photo, size, screens):
+    visit = Visit(browser, app.url, size)
+    show(visit, photo)
+    for part in ("#image-picture", ".fi-card"):
+        box = visit.page.locator(part).first.bounding_box()
+        assert box["y"] + box["height"] <= size["height"] * screens, part
+    visit.close()
+
+
+def test_the_settings_change_the_picture_at_once(visit, photo):
+    show(visit, photo)
+    before = pixels(visit)
+    visit.settings()
+    for label in ("Number", "Age", "Gender", "Emotion"):
+        visit.page.get_by_label(label, exact=True).uncheck()
+    visit.page.wait_for_function("window.faceInsightSettings[3].length === 1")
+    visit.page.wait_for_timeout(1500)
+    assert pixels(visit) < before
     smallest = visit.page.get_by_label(re.compile("number input for Smallest face"))
     smallest.fill("100")
     smallest.press("Enter")
@@ -113,26 +255,11 @@ def test_a_value_out_of_range_is_corrected(visit, app, photo):
     assert visit.page.get_by_test_id("toast-body").count() == 0
 
 
-def test_bad_pictures_are_told_of_and_lose_nothing(visit, photo, tmp_path):
-    visit.upload("#image-input", photo)
-    expect(visit.page.locator("#image-notice")).to_contain_text("2 faces")
-    notes = tmp_path / "notes.jpg"
-    notes.write_text("only text")
-    visit.page.locator("#image-input").get_by_role("button", name="Remove Image").click()
-    expect(visit.page.locator("#image-notice")).to_contain_text("Drop, paste or snap")
-    visit.upload("#image-input", notes)
-    notice = visit.page.locator("#image-notice")
-    expect(notice).to_contain_text("notes.jpg is not an image that can be read")
-    visit.page.locator("#image-input").get_by_role("button", name="Remove Image").click()
-    visit.upload("#image-input", photo)
-    expect(notice).to_contain_text("2 faces")
-
-
 def test_examples_are_one_click_away(visit):
-    visit.page.locator("#image-examples button, .gallery-item").first.click()
+    visit.page.locator("#image-empty button").first.click()
     # Toy models see no face in a real photo, and the page says so.
     expect(visit.page.locator("#image-notice")).to_contain_text("face")
-    expect(visit.page.locator("#image-output img")).to_be_visible()
+    expect(visit.page.locator("#image-picture")).to_be_visible()
 
 
 def test_without_a_camera_the_page_says_what_to_do(playwright, executable, app, photo):

@@ -38,7 +38,7 @@ def test_every_tab(real_browser, real_app, shared, look, size, dark):
     visit = Visit(real_browser, real_app.url, size, dark)
     visit.upload("#image-input", shared / "photos" / "meeting.jpg")
     expect(visit.page.locator("#image-notice")).to_contain_text("5 faces")
-    assert len(visit.cells("#image-table")) == 5
+    assert len(visit.rows("#image-table")) == 5
     visit.screenshot(PICTURES / f"{look}-image.png")
 
     visit.tab("Webcam")

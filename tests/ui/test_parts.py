@@ -12,15 +12,16 @@ import pytest
 from PIL import Image
 
 from faceinsight import FaceInsightError, MediaError, PackError
+from faceinsight.drawing import DrawOptions
 from faceinsight.packs import locate
 from faceinsight.ui import Engine
 from faceinsight.ui.about_tab import download_progress, pack_rows
 from faceinsight.ui.components import LiveImage
 from faceinsight.ui.engine import as_page_error, friendly
-from faceinsight.ui.image_tab import example_pictures
+from faceinsight.ui.image_tab import MAX_PHOTOS, Photo, example_pictures
 from faceinsight.ui.parts import Settings, need
 from faceinsight.ui.video_tab import progress_html
-from faceinsight.ui.views import MAX_TABLE_ROWS, bars, clip_table, summary, table
+from faceinsight.ui.views import MAX_TABLE_ROWS, clip_table, overlay, photos_summary, summary, table
 
 
 def test_the_engine_loads_a_pack_once(toy_pack):
@@ -114,18 +115,20 @@ def test_a_pack_that_is_loading_keeps_nobody_from_a_loaded_one(toy_pack, monkeyp
             go_on.set()
 
 
-def test_tables_and_bars(toy_analyzer, two_faces):
+def test_tables_and_summaries(toy_analyzer, two_faces):
     analysis = toy_analyzer.analyze(two_faces)
     first, second = table(analysis)
     assert first[0] == 1
     assert first[3].startswith("female ")
     assert second[6] == "320, 256, 352, 288"
-    assert set(bars(analysis.faces[0])) == set(analysis.faces[0].emotion.labels)
+    shown = overlay(analysis, DrawOptions())["faces"][0]
+    assert [name for name, *_ in shown["emotion"]] == list(analysis.faces[0].emotion.labels)
+    assert 90 <= shown["age"] <= 95
     assert "2 faces" in summary(analysis)
+    assert photos_summary(1, 3, 2) == "1 of 3 photos looked at, 2 faces"
+    assert photos_summary(3, 3, 1) == "3 photos, 1 face"
     none = toy_analyzer.analyze(np.zeros((64, 64, 3), np.uint8))
-    assert "No face found" in summary(none, "A note.")
-    assert summary(none, "A note.").endswith("A note.")
-    assert bars(None) is None
+    assert "No face found" in summary(none)
     long = tuple((n / 10, analysis) for n in range(400))
     assert len(clip_table(long)) == MAX_TABLE_ROWS
     old, new = (replace(face, raw=face) for face in analysis.faces)
@@ -143,10 +146,23 @@ def test_progress_in_words():
 
 
 def test_examples_come_with_installed_packages():
-    assert [path.rsplit("/", 1)[-1] for path in example_pictures()] == ["t1.jpg", "astronaut.png"]
+    assert [path.name for path in example_pictures()] == ["t1.jpg", "astronaut.png"]
 
 
 def test_the_table_of_packs():
     rows = pack_rows()
     assert {row[0] for row in rows} == {"compact", "buffalo_s", "buffalo_l"}
     assert all(len(row) == 6 for row in rows)
+
+
+@pytest.mark.parametrize("sent", [None, "x", 7, {}, {"photos": 3}, {"photos": [{}]}, {"photos": []}])
+def test_what_is_no_list_of_photos_is_told_of(sent):
+    with pytest.raises(MediaError):
+        Photo.all_of(sent)
+
+
+def test_too_many_photos_are_told_of():
+    photo = {"name": "a.jpg", "path": "", "problem": "", "preview": False}
+    assert len(Photo.all_of({"photos": [photo] * MAX_PHOTOS})) == MAX_PHOTOS
+    with pytest.raises(MediaError, match=f"choose 1 to {MAX_PHOTOS}"):
+        Photo.all_of({"photos": [photo] * (MAX_PHOTOS + 1)})
