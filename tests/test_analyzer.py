@@ -227,3 +227,12 @@ def test_no_weights_of_others_are_in_the_repository():
     ).stdout.split()
     ours = ("assets/models/compact/", "assets/screenshots/")
     assert [name for name in listed if not name.startswith(ours)] == []
+
+
+def test_a_path_is_read(toy_analyzer, two_faces, tmp_path):
+    Image.fromarray(two_faces).save(tmp_path / "a.png")
+    wanted = toy_analyzer.analyze(two_faces).faces
+    assert toy_analyzer.analyze(tmp_path / "a.png").faces == wanted
+    assert toy_analyzer.analyze(str(tmp_path / "a.png")).faces == wanted
+    with pytest.raises(MediaError, match=f"{tmp_path / 'nothing.png'} cannot be read"):
+        toy_analyzer.analyze(tmp_path / "nothing.png")

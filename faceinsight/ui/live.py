@@ -17,10 +17,10 @@ from anyio.to_thread import run_sync
 from PIL import Image
 
 from faceinsight.analyzer import FaceAnalyzer
-from faceinsight.drawing import DrawOptions, color_of, label_lines, percent, text_height
+from faceinsight.drawing import DrawOptions, color_of, label_lines, text_height
 from faceinsight.errors import FaceInsightError, MediaError
 from faceinsight.export import rows_of, to_csv
-from faceinsight.results import FrameAnalysis, face_numbers
+from faceinsight.results import FrameAnalysis, face_numbers, percent
 from faceinsight.stream import FaceStream
 from faceinsight.ui import views
 from faceinsight.ui.engine import Engine, as_page_error

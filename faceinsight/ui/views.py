@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faceinsight.drawing import caption, face_thumbnail, percent
+from faceinsight.drawing import caption, face_thumbnail
 from faceinsight.people import Person
-from faceinsight.results import Classification, Face, FrameAnalysis, face_numbers
+from faceinsight.results import Classification, Face, FrameAnalysis, face_numbers, percent
 from faceinsight.ui.texts import NO_FACE
 
 HEADERS = ["#", "Age", "Range", "Gender", "Emotion", "Score", "Box"]
