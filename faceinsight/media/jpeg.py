@@ -1,11 +1,18 @@
-"""What a JPEG file would cost to decode, told by its markers alone."""
+"""JPEG: what a file would cost to decode, told by its markers alone, and the frames of a camera."""
 
 from __future__ import annotations
 
+import io
 import re
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
 # Encoders make ten scans or so; each may walk over the whole picture again.
 MAX_SCANS = 32
+# Browsers make one; one a colour is fine.
+FRAME_SCANS = 4
 # Headers, profiles and previews of phones come to some hundreds.
 MAX_SEGMENTS = 2000
 
@@ -40,3 +47,28 @@ def is_cheap(content: bytes, scans: int = MAX_SCANS) -> bool:
             return False
         at = found.end() + int.from_bytes(content[found.end() : found.end() + 2])
     return True
+
+
+def decode_frame(content: bytes, side: int) -> npt.NDArray[np.uint8]:
+    """Decodes a camera's frame: at once, as its cost is bounded by its size and its scans.
+
+    Args:
+        content: The JPEG.
+        side: The most pixels that it may have on a side.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: If it is no JPEG, damaged, larger, or made to cost more than a camera's.
+    """
+    if not is_jpeg(content) or not is_cheap(content, FRAME_SCANS):
+        raise ValueError("it is no JPEG as cameras make them")
+    try:
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+            if max(image.size) > side:
+                raise ValueError("it is too large")
+            return np.asarray(image.convert("RGB"))
+    except Exception as error:
+        # Decoders raise whatever a broken file leads them to.
+        raise ValueError("it is damaged") from error

@@ -109,7 +109,7 @@ def build_image_tab(engine: Engine, settings: list[gr.components.Component], sta
             return cleared()
         chosen = Settings.of(values)
         try:
-            loaded = load_image(path)
+            loaded = load_image(path, Path(path).name)
             analysis = engine.analyzer(chosen.pack).analyze(loaded.pixels, **chosen.detect)
         except FaceInsightError as error:
             kept = "  \nThe results below are of the picture before." if previous else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 import time
 from dataclasses import dataclass, field
@@ -14,12 +13,12 @@ import gradio as gr
 import numpy as np
 import numpy.typing as npt
 from anyio.to_thread import run_sync
-from PIL import Image
 
 from faceinsight.analyzer import FaceAnalyzer
 from faceinsight.drawing import DrawOptions, color_of, label_lines, text_height
 from faceinsight.errors import FaceInsightError, MediaError
 from faceinsight.export import rows_of, to_csv
+from faceinsight.media.jpeg import decode_frame
 from faceinsight.results import FrameAnalysis, face_numbers, percent
 from faceinsight.stream import FaceStream
 from faceinsight.ui import views
@@ -234,11 +233,10 @@ def decode(picture: str) -> npt.NDArray[np.uint8]:
     """
     try:
         content = base64.b64decode(picture[: MAX_BYTES * 4 // 3 + 4], validate=True)
-        image = Image.open(io.BytesIO(content), formats=("JPEG",))
-        if max(image.size) > MAX_SIDE or len(content) > MAX_BYTES:
-            raise ValueError("too large")
-        return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, TypeError) as error:
+        if len(content) > MAX_BYTES:
+            raise ValueError("it is too large")
+        return decode_frame(content, MAX_SIDE)
+    except (ValueError, TypeError, LookupError) as error:
         raise MediaError("The camera's frame cannot be read: reload the page.") from error
 
 

@@ -339,3 +339,13 @@ def test_a_recording_is_bounded_and_has_no_gaps(send, visitors, monkeypatch):
     assert len(rows) == 4
     # Counted from the start of the recording, six frames before.
     assert float(rows[0]["time"]) >= 0.199
+
+
+def test_a_frame_of_very_many_scans_is_no_cameras(send):
+    buffer = io.BytesIO()
+    Image.fromarray(toy_picture(FACES)).save(buffer, "jpeg", progressive=True)
+    data = buffer.getvalue()
+    last = data.rindex(b"\xff\xda")
+    many = data[:last] + data[last:-2] * 2000 + data[-2:]
+    answer = send(picture=base64.b64encode(many).decode())
+    assert answer == {"problem": "The camera's frame cannot be read: reload the page."}
