@@ -109,6 +109,29 @@ class Visitor:
         return {"rows": self.recording.rows, "full": self.recording.full}
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a page sends with a frame, checked."""
+
+    picture: str
+    time_s: float
+    settings: Settings
+    record: int
+
+    @classmethod
+    def of(cls, data: Any) -> Sent:
+        """Reads what came, of which nothing is known.
+
+        Raises:
+            MediaError: If it is not what our page sends.
+        """
+        try:
+            settings = Settings.of(tuple(data["settings"]))
+            return cls(data["picture"], float(data["time"]), settings, int(data.get("record") or 0))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise MediaError("What came with the camera's frame cannot be read: reload the page.") from error
+
+
 class Visitors:
     """The people at the Webcam tab: a stream each, as many at once as there are places."""
 
@@ -146,10 +169,10 @@ class Visitors:
             if visitor is None:
                 return {"problem": self._full()}
             async with visitor.turn:
-                settings = Settings.of(tuple(data["settings"]))
+                sent = Sent.of(data)
                 # Outside the limiter: others go on while a pack is loaded.
-                analyzer = await run_sync(self._engine.analyzer, settings.pack)
-                return await run_sync(self._analyse, visitor, data, settings, analyzer, came, limiter=self._limiter)
+                analyzer = await run_sync(self._engine.analyzer, sent.settings.pack)
+                return await run_sync(self._analyse, visitor, sent, analyzer, came, limiter=self._limiter)
         except FaceInsightError as error:
             return {"problem": str(error)}
         except Exception as error:
@@ -208,20 +231,18 @@ class Visitors:
             "and you are let in when one becomes free."
         )
 
-    def _analyse(
-        self, visitor: Visitor, data: Answer, settings: Settings, analyzer: FaceAnalyzer, came: float
-    ) -> Answer:
-        time_s = float(data["time"])
+    def _analyse(self, visitor: Visitor, sent: Sent, analyzer: FaceAnalyzer, came: float) -> Answer:
         # What is no number, or no end of time, would be the last frame ever taken.
-        if not visitor.time_s < time_s < math.inf:
+        if not visitor.time_s < sent.time_s < math.inf:
             return {"late": True}
-        visitor.time_s = time_s
-        picture = decode(data["picture"])
+        visitor.time_s = sent.time_s
+        picture = decode(sent.picture)
+        settings = sent.settings
         stream = visitor.stream_of(analyzer, settings)
         stream.min_face = settings.min_face or max(picture.shape) * SMALLEST_SHARE
-        analysis = stream.process(picture, time_s)
+        analysis = stream.process(picture, sent.time_s)
         visitor.pack, visitor.analysis = settings.pack, analysis
-        answer = overlay(analysis, settings.draw) | visitor.keep(int(data.get("record") or 0), analysis)
+        answer = overlay(analysis, settings.draw) | visitor.keep(sent.record, analysis)
         return answer | {"ms": round((time.perf_counter() - came) * 1000, 1)}
 
 

@@ -173,10 +173,12 @@ def test_a_time_that_is_none_does_no_harm(send, visitors, toy_pack, time_s):
     assert numbers(send(3)) == [1, 2]
 
 
-def test_other_nonsense_is_one_sentence_too(send, visitors):
+def test_other_nonsense_is_one_sentence_too(send, visitors, toy_pack):
     assert "no model pack called '/etc'" in send(pack="/etc")["problem"]
-    assert "Something unexpected" in send(threshold="high")["problem"]
-    assert "Something unexpected" in in_a_loop(visitors.frame("ann", {}))["problem"]
+    assert len(send(threshold="high")["faces"]) == 2
+    for nonsense in ({}, [], None, {"picture": PICTURE, "time": 10**400, "settings": [str(toy_pack), 0, 0, 5, 0, 0]}):
+        answer = in_a_loop(visitors.frame("ann", nonsense))
+        assert answer == {"problem": "What came with the camera's frame cannot be read: reload the page."}
 
 
 def test_places_are_bounded_and_become_free(send, visitors, monkeypatch):
