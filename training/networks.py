@@ -165,9 +165,9 @@ def age_and_gender() -> Classifier:
     return Classifier(103, (32, 64, 128, 192), (0, 1, 2, 1))
 
 
-def emotion() -> Classifier:
-    """The emotion network: 7 logits in the order of `training.data.EMOTIONS`."""
-    return Classifier(7, (48, 96, 192, 192), (1, 2, 1, 0), stem=24, grey=True, dropout=0.3)
+def emotion(classes: int = 8, blocks: tuple[int, int, int, int] = (1, 2, 2, 1)) -> Classifier:
+    """The emotion network: 8 logits in the order of `training.data.EMOTIONS`."""
+    return Classifier(classes, (48, 96, 192, 192), blocks, stem=24, grey=True, dropout=0.3)
 
 
 def verifier() -> Classifier:
