@@ -40,7 +40,7 @@ SMOOTHING = 0.1
 """One label in three of FER2013 is disputed among people: full certainty would be wrong to learn. Votes say it."""
 BALANCE = 0.5
 """A picture comes as often as the emotions in it are rare, to this power: 0 as they are, 1 all emotions alike."""
-WILD_SHARE = 0.4
+WILD_SHARE = 0.35
 """Of a batch, where there are real faces."""
 SHARPENED = 1.25
 """The power that teachers' opinions of real faces are raised to."""
