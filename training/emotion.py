@@ -29,9 +29,9 @@ from torch.nn import functional
 from training.alignment import cached_points
 from training.data import EMOTIONS, VALIDATION_FOLD, Expressions, Floats, Picture, fold, frequencies, read_expressions
 from training.loop import Loop, Plan, Shuffled, answers, best_weights, fit, macro_f1, parser, prepare
-from training.networks import Averaged, Mirrored, emotion
+from training.networks import Averaged, Classifier, Mirrored, emotion
 from training.spoiling import aligned, as_rgb, augmented, blended, middle
-from training.start import begin
+from training.warm import start_from, stored_layers
 from training.wild import Wild, read_wild
 
 SMALL_SIZE, SMALL_SHARE = 36, 0.4
@@ -181,6 +181,16 @@ def train(arguments: argparse.Namespace) -> None:
         return as_rgb(pictures), torch.from_numpy(wanted)
 
     fit(loop, draw, _losses, arguments.every, lambda network: held.score(network, small=early()))
+
+
+def begin(network: Classifier, source: Path, pictures: Picture) -> None:
+    """Give a network the weights of an earlier run, or of an ONNX file that knows all emotions, or all but contempt."""
+    if source.is_dir():
+        network.load_state_dict(best_weights(source))
+        return
+    known = len(stored_layers(source)[1][1])
+    rows = [i for i, name in enumerate(EMOTIONS) if name != "Contempt" or known == len(EMOTIONS)]
+    start_from(network, source, pictures, rows)
 
 
 def opinions(runs: list[Path], pictures: Picture) -> Floats:
