@@ -17,6 +17,7 @@ from faceinsight.inference.classifier import Classifier
 from faceinsight.inference.crops import Images
 from faceinsight.inference.detector import Detector
 from faceinsight.inference.session import create_session
+from faceinsight.media.image import load_image
 from faceinsight.packs import AUTO, resolve
 from faceinsight.results import BBox, Face, FrameAnalysis
 
@@ -88,7 +89,7 @@ class FaceAnalyzer:
 
     def analyze(
         self,
-        image: npt.NDArray[np.uint8],
+        image: npt.NDArray[np.uint8] | str | Path,
         *,
         det_threshold: float = DET_THRESHOLD,
         min_face: float = 0,
@@ -96,7 +97,7 @@ class FaceAnalyzer:
         """Analyses one image: `detect`, then `describe`.
 
         Args:
-            image: (H, W, 3) uint8 RGB.
+            image: (H, W, 3) uint8 RGB, or the path of an image file.
             det_threshold: Faces with a lower detection score, in [0, 1], are left out.
             min_face: Faces whose longest side is shorter, in pixels, are left out.
 
@@ -104,8 +105,11 @@ class FaceAnalyzer:
             The faces, the surest detection first.
 
         Raises:
-            MediaError: If the image is no (H, W, 3) array of uint8 with H and W above zero.
+            MediaError: If the image is no (H, W, 3) array of uint8 with H and W above zero, or the file
+                cannot be read.
         """
+        if isinstance(image, str | Path):
+            image = load_image(image, name=str(image)).pixels
         return self.analyze_many([image], det_threshold=det_threshold, min_face=min_face)[0]
 
     def analyze_many(

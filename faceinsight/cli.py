@@ -6,14 +6,21 @@ import argparse
 import logging
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
+from faceinsight import __version__
 from faceinsight.errors import FaceInsightError, PackError
+from faceinsight.stopping import Terminated, exit_status, stoppable
 
 AUTO = "auto"
+
+_EPILOG = """exit status: 0 where all went well, 1 where something could not be done, 2 for a wrong command line,
+130 after Ctrl+C and 143 after SIGTERM (what was finished is kept); the page ends with 0 after either"""
 
 
 class _UsageError(FaceInsightError):
@@ -25,8 +32,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="faceinsight",
         description="Where every face is, and its apparent age, gender and emotion.",
+        epilog=_EPILOG,
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser.add_argument("--version", action="version", version=f"faceinsight {__version__}")
+    parser.set_defaults(run=lambda args: _help(parser), debug=False)
+    commands = parser.add_subparsers(dest="command")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show tracebacks and log messages")
     models = argparse.ArgumentParser(add_help=False)
@@ -55,11 +65,16 @@ def build_parser() -> argparse.ArgumentParser:
     table.add_argument("--json", action="store_true", help="print JSON")
     table.add_argument("--csv", action="store_true", help="print CSV")
     analyze.add_argument("--out", type=Path, metavar="DIR", help="write annotated files, faces.csv and faces.json")
+    analyze.add_argument("--overwrite", action="store_true", help="replace the results that are in DIR")
     analyze.add_argument(
         "--threshold", type=_between(0.05, 1), default=0.5, help="detection threshold (default: %(default)s)"
     )
-    analyze.add_argument("--min-face", type=float, default=0, metavar="PX", help="leave out smaller faces")
-    analyze.add_argument("--rate", type=float, metavar="N", help="analyses a second of a clip (default: all frames)")
+    analyze.add_argument(
+        "--min-face", type=_between(0, 10_000), default=0, metavar="PX", help="leave out smaller faces (default: 0)"
+    )
+    analyze.add_argument(
+        "--rate", type=_between(0.001, 1000), metavar="N", help="analyses a second of a clip (default: all frames)"
+    )
     analyze.add_argument(
         "--smoothing",
         type=_between(0, 100),
@@ -120,17 +135,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; those of the process where None.
 
     Returns:
-        The exit status: 0 for success, 1 where something could not be done.
+        The exit status: 0 for success, 1 where something could not be done, 130 and 143 where it was stopped.
     """
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("faceinsight").setLevel(logging.DEBUG if args.debug else logging.ERROR)
     if not args.debug:
         logging.getLogger("uvicorn.error").addFilter(_without_traceback)
+    # The page is stopped by these, and says itself how.
+    stops = nullcontext() if args.run is _app else stoppable()
     try:
-        status = int(args.run(args))
-        sys.stdout.flush()  # here, where a reader that has gone is no error yet
-        return status
+        with stops:
+            status = int(args.run(args))
+            sys.stdout.flush()  # here, where a reader that has gone is no error yet
+            return status
+    except KeyboardInterrupt as stop:
+        # On a terminal, where "^C" or a progress stands, on a line of its own.
+        start = "\n" if sys.stderr.isatty() else ""
+        print(f"{start}faceinsight: stopped{str(stop) or '.'}", file=sys.stderr)
+        return exit_status(signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
     except BrokenPipeError:
         # Whoever read our output has gone, as `head` does: no more can be said, and no error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -150,6 +173,11 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     return True
 
 
+def _help(parser: argparse.ArgumentParser) -> int:
+    parser.print_help()
+    return 0
+
+
 def _app(args: argparse.Namespace) -> int:
     # Gradio takes seconds to import, and the other commands do without it.
     from faceinsight.ui import LaunchOptions, launch
@@ -165,8 +193,9 @@ def _app(args: argparse.Namespace) -> int:
 
 
 def _analyze(args: argparse.Namespace) -> int:
-    from faceinsight.batch import BatchOptions, analyze_files
+    from faceinsight.batch import BatchOptions, analyze_files, record_rows
     from faceinsight.drawing import DrawOptions
+    from faceinsight.errors import DiskFullError
     from faceinsight.export import to_csv, to_json
 
     options = BatchOptions(
@@ -174,22 +203,42 @@ def _analyze(args: argparse.Namespace) -> int:
         min_face=args.min_face,
         rate=args.rate,
         out=args.out,
+        overwrite=args.overwrite,
         draw=DrawOptions(blur=args.blur),
         smoothing=args.smoothing / 100,
     )
-    result = analyze_files(args.files, args.pack, args.models, options, on_error=_complain, on_progress=_show_progress)
+    done = failed = 0
+    records: list[dict[str, Any]] = []
+
+    def complain(error: FaceInsightError) -> None:
+        nonlocal failed
+        failed += 1
+        print(f"faceinsight: {error}", file=sys.stderr)
+
+    stop: BaseException | None = None
+    try:
+        with closing(
+            analyze_files(args.files, args.pack, args.models, options, on_error=complain, on_progress=_show_progress)
+        ) as results:
+            for result in results:
+                done += 1
+                if args.json or args.csv:
+                    records.append(result.record)
+                else:
+                    print(*result.lines, sep="\n", flush=True)
+    except (KeyboardInterrupt, DiskFullError) as error:
+        # What was finished goes before the sentence about why there is no more of it.
+        stop = error
     if args.json:
-        sys.stdout.write(to_json(result.records))
+        sys.stdout.write(to_json(records))
     elif args.csv:
-        sys.stdout.write(to_csv(result.rows, ("file", "face")))
-    else:
-        for line in result.lines:
-            print(line)
-    return 1 if result.failed else 0
-
-
-def _complain(error: FaceInsightError) -> None:
-    print(f"faceinsight: {error}", file=sys.stderr)
+        sys.stdout.write(to_csv([row for record in records for row in record_rows(record)], ("file", "face")))
+    if isinstance(stop, KeyboardInterrupt):
+        where = "" if args.out is None or not done else f", their results are in {args.out}"
+        raise type(stop)(f": {done} of {len(args.files)} files are finished{where}.")
+    if stop is not None:
+        raise stop
+    return 1 if failed else 0
 
 
 def _show_progress(name: str, share: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from faceinsight.analyzer import DET_THRESHOLD, FaceAnalyzer
 from faceinsight.drawing import DrawOptions, draw
 from faceinsight.errors import DamagedMediaError, MediaError
 from faceinsight.export import Row, rows_of
-from faceinsight.media.video import VideoFrame, VideoInfo, VideoWriter, probe, read_frames
+from faceinsight.media.reader import Reader
+from faceinsight.media.video import VideoFrame, VideoInfo, VideoWriter
 from faceinsight.people import Person, people_of
 from faceinsight.results import FrameAnalysis
 from faceinsight.stream import FaceStream
@@ -128,6 +129,7 @@ def iter_clip(
     out: str | Path | None = None,
     options: ClipOptions = ClipOptions(),
     name: str | None = None,
+    reader: Reader = Reader(),
 ) -> Iterator[ClipProgress | ClipAnalysis]:
     """Analyses a video step by step, and writes it annotated where asked to.
 
@@ -138,7 +140,8 @@ def iter_clip(
         path: The video file.
         out: The MP4 file to write; None for none.
         options: Which part, how often, what to draw.
-        name: What to call the file in messages; its own name where None.
+        name: What to call the file in messages; its path where None.
+        reader: Who reads the file.
 
     Yields:
         A ClipProgress after every frame, then the ClipAnalysis.
@@ -148,15 +151,21 @@ def iter_clip(
             written. A video that breaks off is analysed as far as it goes, with a note.
     """
     path = Path(path)
-    label = name or path.name
-    info = probe(path, label)
+    label = name or str(path)
+    info = reader.probe(path, label)
     _check(options, info, label)
     analyses: list[tuple[float, FrameAnalysis]] = []
-    note = None
+    notes = [info.note] if info.note else []
+    broken = False
     last = options.start
     began = time.monotonic()
-    frames = read_frames(path, options.start, options.end, label)
-    with VideoWriter(out, info.fps, path, options.start) if out else nullcontext() as writer:
+    frames = reader.frames(path, options.start, options.end, label)
+    sound = reader.sound(path, options.start)
+    with (
+        closing(frames),
+        closing(sound),
+        VideoWriter(out, info.fps, sound) if out else nullcontext() as writer,
+    ):
         try:
             for frame, analysis, fresh in _analyses(analyzer, frames, options, info.fps):
                 last = frame.time
@@ -171,14 +180,15 @@ def iter_clip(
         except DamagedMediaError as error:
             if not analyses:
                 raise
-            note = str(error)
+            broken = True
+            notes.append(str(error))
         if not analyses:
             raise MediaError(f"{label} holds no frame in the chosen range: choose another range.")
     # A demuxer that runs out of data ends quietly: compare with what the file promised.
     promised = min(options.end or info.duration, info.duration)
-    if note is None and last < promised - max(1.0, 0.05 * promised):
-        note = f"{label} is cut short: it ends after {last:.1f} of {promised:.1f} seconds."
-    yield ClipAnalysis(info, tuple(analyses), note)
+    if not broken and last < promised - max(1.0, 0.05 * promised):
+        notes.append(f"{label} is cut short: it ends after {last:.1f} of {promised:.1f} seconds.")
+    yield ClipAnalysis(info, tuple(analyses), " ".join(notes) or None)
 
 
 def analyze_clip(
@@ -187,9 +197,10 @@ def analyze_clip(
     out: str | Path | None = None,
     options: ClipOptions = ClipOptions(),
     name: str | None = None,
+    reader: Reader = Reader(),
 ) -> ClipAnalysis:
     """Does what `iter_clip` does, and returns its result alone."""
-    for step in iter_clip(analyzer, path, out, options, name):
+    for step in iter_clip(analyzer, path, out, options, name, reader):
         if isinstance(step, ClipAnalysis):
             return step
     raise AssertionError("iter_clip ends with a result")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from faceinsight.inference.crops import box_pixels
-from faceinsight.results import Face, face_numbers
+from faceinsight.results import Face, face_numbers, percent
 
 UInt8Array = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
@@ -55,11 +55,6 @@ class DrawOptions:
 def color_of(number: int) -> Color:
     """Returns the RGB colour of face or person `number`, counted from 1."""
     return PALETTE[(number - 1) % len(PALETTE)]
-
-
-def percent(share: float) -> str:
-    """Returns a probability as text; no estimate is certain, so none reads 100 %."""
-    return ">99%" if share > 0.99 else f"{share:.0%}"
 
 
 def caption(face: Face, number: int, labels: Sequence[str] = LABELS) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from faceinsight.results import Face, FrameAnalysis
@@ -102,12 +102,20 @@ def to_csv(rows: Iterable[Row], columns: Sequence[str] = ("face",)) -> str:
     """
     rows = list(rows)
     header = list(dict.fromkeys(key for row in rows for key in row)) or list(columns)
+    return "".join(csv_pieces(rows, header))
+
+
+def csv_pieces(rows: Iterable[Row], header: Sequence[str]) -> Iterator[str]:
+    """Yields the text of `to_csv` row by row, for rows whose columns are all in `header`."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, header, restval="", lineterminator="\r\n")
     writer.writeheader()
     for row in rows:
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
         writer.writerow({key: _safe_cell(value) for key, value in row.items()})
-    return buffer.getvalue()
+    yield buffer.getvalue()
 
 
 def _safe_cell(value: Any) -> Any:

@@ -9,6 +9,11 @@ BBox = tuple[float, float, float, float]
 Keypoints = tuple[tuple[float, float], ...]
 
 
+def percent(share: float) -> str:
+    """Returns a probability as text; no estimate is certain, so none reads 100 %."""
+    return ">99%" if share > 0.99 else f"{share:.0%}"
+
+
 @dataclass(frozen=True, slots=True)
 class Classification:
     """A probability distribution over named classes.
@@ -30,6 +35,10 @@ class Classification:
     def confidence(self) -> float:
         """The probability of `label`, in [0, 1]."""
         return max(self.probabilities)
+
+    def __str__(self) -> str:
+        """The answer as a person would say it, such as "female 97%"."""
+        return f"{self.label} {percent(self.confidence)}"
 
     def as_dict(self) -> dict[str, float]:
         """Returns the distribution as `{label: probability}`, in the model's order."""
@@ -72,6 +81,16 @@ class Face:
     heads: tuple[tuple[str, Classification], ...] = ()
     track_id: int | None = None
     raw: Face | None = None
+
+    def __str__(self) -> str:
+        """What is known of the face, such as "age 34 · female 97% · Happiness 88% · box 12, 30, 96, 120"."""
+        known = [] if self.track_id is None else [f"#{self.track_id}"]
+        if self.age is not None:
+            low_high = "" if self.age_range is None else f" ({self.age_range[0]:.0f}-{self.age_range[1]:.0f})"
+            known.append(f"age {self.age:.0f}{low_high}")
+        known += [str(answer) for answer in (self.gender, self.emotion) if answer is not None]
+        known += [f"{name}: {answer}" for name, answer in self.heads]
+        return " · ".join([*known, "box " + ", ".join(f"{edge:.0f}" for edge in self.bbox)])
 
     @property
     def width(self) -> float:

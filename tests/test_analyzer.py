@@ -237,3 +237,12 @@ def test_many_images_are_answered_as_each_alone(toy_analyzer, two_faces):
         assert analysis.faces == toy_analyzer.analyze(image).faces
         assert (analysis.width, analysis.height) == (image.shape[1], image.shape[0])
     assert toy_analyzer.analyze_many([]) == []
+
+
+def test_a_path_is_read(toy_analyzer, two_faces, tmp_path):
+    Image.fromarray(two_faces).save(tmp_path / "a.png")
+    wanted = toy_analyzer.analyze(two_faces).faces
+    assert toy_analyzer.analyze(tmp_path / "a.png").faces == wanted
+    assert toy_analyzer.analyze(str(tmp_path / "a.png")).faces == wanted
+    with pytest.raises(MediaError, match=f"{tmp_path / 'nothing.png'} cannot be read"):
+        toy_analyzer.analyze(tmp_path / "nothing.png")

@@ -8,11 +8,13 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import faceinsight
 from faceinsight.media.video import probe
 from tests.conftest import ROOT
 from tests.toy_media import toy_frames, write_clip
@@ -75,6 +77,11 @@ def test_smoothing_of_clips(toy_pack, tmp_path):
         ("--smoothing", 101, "101 is not a number from 0 to 100"),
         ("--smoothing", "much", "much is not a number from 0 to 100"),
         ("--threshold", 0, "0 is not a number from 0.05 to 1"),
+        ("--threshold", 5, "5 is not a number from 0.05 to 1"),
+        ("--threshold", "nan", "nan is not a number from 0.05 to 1"),
+        ("--rate", 0, "0 is not a number from 0.001 to 1000"),
+        ("--rate", "inf", "inf is not a number from 0.001 to 1000"),
+        ("--min-face", -4, "-4 is not a number from 0 to 10000"),
     ):
         assert sentence in run("analyze", clip, option, value, code=2).stderr
 
@@ -111,7 +118,7 @@ def test_one_bad_file_does_not_lose_the_others(photo, toy_pack, tmp_path):
     (tmp_path / "notes.jpg").write_text("not a picture")
     done = run("analyze", tmp_path / "notes.jpg", photo, "--pack", toy_pack, "--json", code=1)
     assert len(json.loads(done.stdout)) == 1
-    assert done.stderr.startswith("faceinsight: notes.jpg is not an image that can be read")
+    assert done.stderr.startswith(f"faceinsight: {tmp_path / 'notes.jpg'} is not an image that can be read")
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -130,6 +137,40 @@ def test_debug_shows_the_traceback(photo):
         check=False,
     )
     assert "Traceback" in done.stderr
+
+
+def test_a_second_run_into_a_folder_is_refused_or_replaces_the_first(photo, toy_pack, tmp_path):
+    out = tmp_path / "out"
+    other = tmp_path / "other.png"
+    Image.fromarray(toy_picture({(5, 5): (255, 240, 200)})).save(other)
+    run("analyze", photo, "--pack", toy_pack, "--out", out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    done = run("analyze", other, "--pack", toy_pack, "--out", out, code=1)
+    assert done.stderr == (
+        f"faceinsight: {out} holds the results of an earlier run: "
+        "choose another folder, or replace them with --overwrite.\n"
+    )
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    run("analyze", other, "--pack", toy_pack, "--out", out, "--overwrite")
+    assert sorted(path.name for path in out.iterdir()) == ["faces.csv", "faces.json", "other-faces.jpg"]
+    assert [record["file"] for record in json.loads((out / "faces.json").read_text())] == [str(other)]
+
+
+def test_no_file_to_analyse_and_no_picture_of_others_is_replaced(photo, toy_pack, tmp_path):
+    (tmp_path / "photo-faces.jpg").write_text("somebody's own")
+    done = run("analyze", photo, "--pack", toy_pack, "--out", tmp_path, code=1)
+    assert f"{tmp_path / 'photo-faces.jpg'} is there already" in done.stderr
+    both = ("analyze", photo, tmp_path / "photo-faces.jpg", "--pack", toy_pack, "--out", tmp_path, "--overwrite")
+    assert "would replace a file to analyse" in run(*both, code=1).stderr
+    assert (tmp_path / "photo-faces.jpg").read_text() == "somebody's own"
+
+
+def test_the_version_and_help_without_a_command():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert faceinsight.__version__ == version
+    assert run("--version").stdout == f"faceinsight {version}\n"
+    assert run().stdout.startswith("usage: faceinsight")
+    assert "130 after Ctrl+C" in run("--help").stdout
 
 
 def test_models_lists_the_packs():

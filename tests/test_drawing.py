@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from faceinsight import Classification, DrawOptions, Face, draw, drawing
-from faceinsight.drawing import PALETTE, caption, color_of, face_thumbnail, percent
+from faceinsight.drawing import PALETTE, caption, color_of, face_thumbnail
+from faceinsight.results import percent
 
 FACE = Face(
     (100.0, 80.0, 180.0, 180.0),

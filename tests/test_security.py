@@ -98,7 +98,7 @@ def test_the_server_calls_nobody_for_a_visitor(app, elsewhere, endpoint):
         assert "event: error" in call(app, endpoint, file)
     # Gradio itself would look the first up and fetch it; the second it would ask a DNS service on the web for.
     for address in ("http://files.example/photo.png", link):
-        assert "A link is not followed: upload the file itself." in call(app, endpoint, {"path": address} | META)
+        assert "This is no file that you uploaded here" in call(app, endpoint, {"path": address} | META)
     for path in (f"/gradio_api/proxy={link}", f"/proxy={link}", f"/gradio_api/file={link}"):
         assert get(app, path)[0] in (400, 403, 404)
     assert asked == []

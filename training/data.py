@@ -6,7 +6,9 @@ JPEG in every epoch would take longer than the network's own step.
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import zipfile
 from collections.abc import Callable
@@ -89,29 +91,42 @@ def read_faces(path: Path, cache: Path) -> Faces:
     return Faces(pictures, np.array([int(p[0]) for p in parts]), np.array([int(p[1]) for p in parts]), names)
 
 
-EMOTIONS = ("Anger", "Disgust", "Fear", "Happiness", "Neutral", "Sadness", "Surprise")
-_FER_FOLDERS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+EMOTIONS = ("Anger", "Contempt", "Disgust", "Fear", "Happiness", "Neutral", "Sadness", "Surprise")
+"""HSEmotion's order."""
+FER_FOLDERS = {"angry": 0, "disgust": 2, "fear": 3, "happy": 4, "neutral": 5, "sad": 6, "surprise": 7}
 
 
 @dataclass(frozen=True, slots=True)
 class Expressions:
-    """One split of FER2013: grey pictures (N, 48, 48), labels as indices of `EMOTIONS`, file names."""
+    """FER2013's training split.
+
+    Attributes:
+        pictures: Grey (N, 48, 48).
+        shares: Which part of the votes each of `EMOTIONS` has (N, 8).
+        labels: Indices of the emotions with more than half of the votes (N,), -1 where none has.
+        names: Of the files.
+    """
 
     pictures: Picture
+    shares: Floats
     labels: npt.NDArray[np.int64]
     names: list[str]
 
 
-def read_expressions(path: Path) -> tuple[Expressions, Expressions]:
-    """Read fer2013.zip as (train, test).
+def read_expressions(path: Path, votes: Path | None = None) -> Expressions:
+    """Read the training split of fer2013.zip.
 
-    From train goes every picture that is byte for byte in the test split, or that carries two labels; of identical
-    pictures with one label one stays. The test split stays as it is, so that figures compare with those of others.
+    What is byte for byte in the test split is left out; of identical pictures one stays.
+
+    Args:
+        path: fer2013.zip.
+        votes: ferplus.csv. What people take for no emotion or no face is left out. Without votes FER2013's own label
+            is the one vote for every picture, and pictures that carry two labels are left out.
     """
-    train: dict[str, tuple[str, int, Picture]] = {}
+    cast = None if votes is None else _votes(votes)
+    train: dict[str, tuple[str, Floats, Picture]] = {}
     twice: set[str] = set()
     seen_in_test: set[str] = set()
-    test: list[tuple[str, int, Picture]] = []
     with zipfile.ZipFile(path) as archive:
         # "public_test" sorts before "train": the test pictures are known when the training pictures come.
         for name in sorted(archive.namelist()):
@@ -120,20 +135,42 @@ def read_expressions(path: Path) -> tuple[Expressions, Expressions]:
             split, folder, _ = name.split("/")
             data = archive.read(name)
             digest = hashlib.sha1(data).hexdigest()
-            label = _FER_FOLDERS.index(folder)
+            own = np.eye(len(EMOTIONS) + 2, dtype=np.float32)[FER_FOLDERS[folder]]
+            row = own if cast is None else cast.get(name.rsplit("/", 1)[-1])
             if split == "public_test":
                 seen_in_test.add(digest)
-                test.append((name, label, decode(data)[..., 0]))
-            elif digest not in seen_in_test:
-                if digest in train and train[digest][1] != label:
+            elif digest not in seen_in_test and row is not None:
+                if cast is None and digest in train and (train[digest][1] != row).any():
                     twice.add(digest)
-                train.setdefault(digest, (name, label, decode(data)[..., 0]))
-    kept = [row for digest, row in train.items() if digest not in twice]
-    return _expressions(kept), _expressions(test)
+                train.setdefault(digest, (name, row, decode(data)[..., 0]))
+    rows = [row for digest, row in train.items() if digest not in twice]
+    counts = np.stack([row[1] for row in rows])
+    emotions = counts[:, : len(EMOTIONS)]
+    kept = np.flatnonzero(emotions.max(1) >= np.maximum(counts[:, len(EMOTIONS) :].max(1), 1))
+    labels = np.where(2 * emotions.max(1) > counts.sum(1), emotions.argmax(1), -1)
+    return Expressions(
+        np.stack([rows[i][2] for i in kept]),
+        emotions[kept] / emotions[kept].sum(1, keepdims=True),
+        labels[kept],
+        [rows[i][0] for i in kept],
+    )
 
 
-def _expressions(rows: list[tuple[str, int, Picture]]) -> Expressions:
-    return Expressions(np.stack([r[2] for r in rows]), np.array([r[1] for r in rows]), [r[0] for r in rows])
+def frequencies(shares: Floats) -> Floats:
+    """Return how often each emotion occurs (8,), of shares (N, 8): one in a thousand at least."""
+    return np.maximum(shares.mean(0), 1e-3)
+
+
+def _votes(path: Path) -> dict[str, Floats]:
+    """Read ferplus.csv: file name without folders to the votes for `EMOTIONS`, unknown, no face.
+
+    A vote that nobody shares counts as a slip, as in Barsoum et al., "Training deep networks for facial expression
+    recognition with crowd-sourced label distribution" (2016).
+    """
+    rows = csv.DictReader(io.StringIO(path.read_text()))
+    columns = [*(name.lower() for name in EMOTIONS), "unknown", "no_face"]
+    votes = {row["file"].rsplit("/", 1)[-1]: np.array([row[c] for c in columns], np.float32) for row in rows}
+    return {name: np.where(counts > 1, counts, 0) for name, counts in votes.items()}
 
 
 def _cached(path: Path, make: Callable[[], Picture]) -> Picture:

@@ -1,14 +1,17 @@
-"""Train the compact emotion network on FER2013.
+"""Train the compact emotion network on people's votes about FER2013's pictures, and on real faces.
 
-    python -m training.emotion --data fer2013.zip --out DIR [--teacher RUN [RUN ...]] [--start RUN]
+    python -m training.emotion --data fer2013.zip --votes ferplus.csv --detector scrfd_2.5g_kps.onnx --out DIR
+        [--start RUN_OR_ONNX] [--teacher RUN [RUN ...]] [--wild utkface.zip expw.zip scenes.zip]
+    python -m training.emotion --data fer2013.zip --labels own --out DIR [--start RUN] [--teacher RUN [RUN ...]]
 
 FER2013 shows just the detector's box, widened to a square: that is the crop the app makes for this network, and
-the augmentation stands for the detector's scatter. Choices are made on fold 1 of the training split.
+the augmentation stands for the detector's scatter and for other tools' crops. Choices are made on fold 1 of the
+training split.
 
-With the runs of earlier networks as its teachers, a network learns half from FER2013's label and half from what the
-teachers make of the same picture (Furlanello et al., "Born again neural networks", 2018): where people disagree about
-a label, the teachers' doubt is closer to the truth than the one vote that the data set kept. It may start from the
-weights of an earlier run instead of from nothing (Loshchilov and Hutter, "SGDR", 2017).
+With the runs of earlier networks as its teachers, a network learns from what they make of real faces that nobody has
+labelled (Xie et al., "Self-training with noisy student improves ImageNet classification", 2020); with FER2013's own
+labels, half from these and half from the teachers (Furlanello et al., "Born again neural networks", 2018). It may start
+from the weights of an earlier run instead of from nothing (Loshchilov and Hutter, "SGDR", 2017).
 """
 
 from __future__ import annotations
@@ -23,55 +26,74 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.data import EMOTIONS, VALIDATION_FOLD, Picture, fold, read_expressions
+from training.alignment import cached_points
+from training.data import EMOTIONS, VALIDATION_FOLD, Expressions, Floats, Picture, fold, frequencies, read_expressions
 from training.loop import Loop, Plan, Shuffled, answers, best_weights, fit, macro_f1, parser, prepare
-from training.networks import Averaged, Mirrored, emotion
+from training.networks import Averaged, Classifier, Mirrored, emotion
+from training.spoiling import aligned, as_rgb, augmented, blended, middle
+from training.warm import start_from, stored_layers
+from training.wild import Wild, read_wild
 
-SIZE = 48
 SMALL_SIZE, SMALL_SHARE = 36, 0.4
 """The first part of the schedule runs on smaller pictures: two thirds of the work a step."""
 SMOOTHING = 0.1
-"""One label in three of FER2013 is disputed among people: full certainty would be wrong to learn."""
-MIXED = 0.3
+"""One label in three of FER2013 is disputed among people: full certainty would be wrong to learn. Votes say it."""
+BALANCE = 0.5
+"""A picture comes as often as the emotions in it are rare, to this power: 0 as they are, 1 all emotions alike."""
+WILD_SHARE = 0.35
+"""Of a batch, where there are real faces."""
+SHARPENED = 1.25
+"""The power that teachers' opinions of real faces are raised to."""
 CALM_SHARE, CALM_STRENGTH = 0.15, 0.5
 """The last part of the schedule sees pictures nearer to real ones: half the change, and none mixed."""
 CROP_SCALE = 1.0
 """A square as long as the longer side of the teacher's box frames a face as FER2013 does (median 1.02)."""
+SHOWN = 112
+"""Pixels at which a picture of FER2013 is shown to the detector that finds its key points."""
 
 
-def augmented(picture: Picture, rng: np.random.Generator, strength: float = 1.0) -> Picture:
-    """Return a grey picture (48, 48) moved, turned, scaled, mirrored, re-lit, blurred or partly covered."""
-    matrix = cv2.getRotationMatrix2D(
-        (SIZE / 2, SIZE / 2), float(rng.normal(0, 9 * strength)), float(np.exp(rng.normal(0.02, 0.09 * strength)))
-    )
-    matrix[:, 2] += rng.normal(0, 0.05 * SIZE * strength, 2)
-    if rng.random() < 0.5:
-        matrix[0] = -matrix[0]
-        matrix[0, 2] += SIZE - 1
-    border = cv2.BORDER_REPLICATE if rng.random() < 0.5 else cv2.BORDER_CONSTANT
-    picture = cv2.warpAffine(picture, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=border)
-    if rng.random() < 0.5 * strength:
-        levels = np.arange(256, dtype=np.float32) / 255.0
-        table = levels ** np.exp(rng.normal(0, 0.3)) * np.exp(rng.normal(0, 0.2))
-        picture = cv2.LUT(picture, (np.clip(table, 0, 1) * 255).astype(np.uint8))
-    if rng.random() < 0.15 * strength:
-        picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.4, 1.1)))
-    if rng.random() < 0.3 * strength:
-        w, h = (int(v) for v in rng.integers(6, 18, 2))
-        x, y = int(rng.integers(0, SIZE - w)), int(rng.integers(0, SIZE - h))
-        picture[y : y + h, x : x + w] = int(rng.integers(0, 256))
-    return picture
+class Source:
+    """Pictures to learn from, with what is to be said of them."""
+
+    def __init__(
+        self,
+        pictures: Picture,
+        points: Floats | None,
+        targets: Floats,
+        chosen: npt.NDArray[np.int64],
+        rng: np.random.Generator,
+        *,
+        balanced: bool = True,
+    ) -> None:
+        """Keep the pictures.
+
+        Args:
+            pictures: Grey (N, S, S).
+            points: Eyes, nose and corners of the mouth in them (N, 5, 2).
+            targets: Probabilities (N, 8).
+            chosen: Which ones to learn from.
+            rng: Source of chance.
+            balanced: Whether rare emotions come more often.
+        """
+        self._pictures, self._points, self._targets, self._rng = pictures, points, targets, rng
+        repeated = np.repeat(chosen, repeats(targets[chosen], rng)) if balanced else chosen
+        self.queue = Shuffled(repeated, rng)
+
+    def draw(self, count: int, strength: float, *, wide: bool) -> tuple[Picture, Floats]:
+        """Return augmented pictures (count, 48, 48) and their targets."""
+        indices = self.queue.take(count)
+        points = [None] * count if self._points is None else self._points[indices]
+        pictures = [
+            augmented(self._pictures[i], self._rng, strength, wide=wide, points=five)
+            for i, five in zip(indices, points, strict=True)
+        ]
+        return np.stack(pictures), self._targets[indices]
 
 
-def blended(
-    pictures: Picture, targets: npt.NDArray[np.float32], rng: np.random.Generator
-) -> tuple[Picture, npt.NDArray[np.float32]]:
-    """Mixup (Zhang et al., 2018): return a batch of which `MIXED` are two pictures in one, with both their targets."""
-    share = np.where(rng.random(len(pictures)) < MIXED, rng.beta(0.4, 0.4, len(pictures)), 1.0).astype(np.float32)
-    other = rng.permutation(len(pictures))
-    mix = share[:, None, None]
-    pictures = np.rint(mix * pictures + (1 - mix) * pictures[other]).astype(np.uint8)
-    return pictures, share[:, None] * targets + (1 - share[:, None]) * targets[other]
+def repeats(targets: Floats, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Return how often each picture (N,) comes in an epoch: twice on average, the rarer its emotions the oftener."""
+    weights = targets @ frequencies(targets) ** -BALANCE
+    return np.floor(2 * weights / weights.mean() + rng.random(len(weights))).astype(np.int64)
 
 
 def shrunk(pictures: Picture) -> Picture:
@@ -79,33 +101,68 @@ def shrunk(pictures: Picture) -> Picture:
     return np.stack([cv2.resize(picture, (SMALL_SIZE, SMALL_SIZE)) for picture in pictures])
 
 
-def as_rgb(pictures: Picture) -> Picture:
-    """(N, 48, 48) grey to (N, 48, 48, 3)."""
-    return np.repeat(pictures[..., None], 3, axis=3)
-
-
-def best_temperature(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> float:
-    """Return the divisor of the logits that makes the labels most likely."""
+def best_temperature(logits: Floats, shares: Floats) -> float:
+    """Return the divisor of the logits that makes the votes (N, 8) most likely."""
     choices = np.exp(np.linspace(np.log(0.3), np.log(3.0), 200))
-    scores = [functional.cross_entropy(torch.from_numpy(logits / t), torch.from_numpy(labels)) for t in choices]
+    scores = [functional.cross_entropy(torch.from_numpy(logits / t), torch.from_numpy(shares)) for t in choices]
     return float(choices[int(np.argmin(scores))])
+
+
+class Held:
+    """What choices are made on: fold 1 of FER2013's training split, aligned copies of it, fold 1 of the real faces."""
+
+    def __init__(self, data: Expressions, points: Floats | None, web: Wild | None) -> None:
+        held = np.array([fold(name) == VALIDATION_FOLD for name in data.names]) & (data.labels >= 0)
+        self.labels, self._shares = data.labels[held], data.shares[held]
+        self._small = as_rgb(shrunk(data.pictures[held]))
+        self._views = {"right": (as_rgb(data.pictures[held]), self.labels)}
+        if points is not None:
+            self._views["aligned"] = (as_rgb(aligned(data.pictures[held], points[held])), self.labels)
+        if web is not None:
+            chosen = (web.folds == VALIDATION_FOLD) & (web.labels >= 0)
+            self._views["web"] = (as_rgb(middle(web.pictures[chosen])), web.labels[chosen])
+
+    def score(self, network: nn.Module, *, small: bool = False) -> tuple[float, dict[str, float]]:
+        """Return the mean share of right answers over all views, and what there is to log."""
+        if small:
+            right = float((answers(network, self._small).argmax(1) == self.labels).mean())
+            return right, {"right": right}
+        row = {}
+        for name, (pictures, labels) in self._views.items():
+            logits = answers(network, pictures)
+            row[name] = float((logits.argmax(1) == labels).mean())
+            if name == "right":
+                row["f1"] = macro_f1(labels, logits.argmax(1), len(EMOTIONS))
+                row["temperature"] = best_temperature(logits, self._shares)
+        return float(np.mean([row[name] for name in self._views])), row
 
 
 def train(arguments: argparse.Namespace) -> None:
     """Run the training that the command line asks for."""
     rng = prepare(arguments.seed, arguments.threads)
-    data, _ = read_expressions(arguments.data)
-    folds = np.array([fold(name) for name in data.names])
-    held = np.flatnonzero(folds == VALIDATION_FOLD)
-    held_pictures = {SIZE: as_rgb(data.pictures[held]), SMALL_SIZE: as_rgb(shrunk(data.pictures[held]))}
-    targets = np.eye(len(EMOTIONS), dtype=np.float32)[data.labels] * (1 - SMOOTHING) + SMOOTHING / len(EMOTIONS)
-    if arguments.teacher is not None:
-        targets = (targets + opinions(arguments.teacher, data.pictures)) / 2
-    queue = Shuffled(np.flatnonzero(folds != VALIDATION_FOLD), rng)
+    wide = arguments.labels == "votes"
+    data = read_expressions(arguments.data, arguments.votes if wide else None)
+    cache = arguments.cache or arguments.out
+    points, web = None, None
+    if arguments.detector is not None:
+        path = cache / f"fer2013_{arguments.labels}_points.npz"
+        points, _, _ = cached_points(as_rgb(data.pictures), arguments.detector, SHOWN, path)
+    targets = data.shares if wide else data.shares * (1 - SMOOTHING) + SMOOTHING / len(EMOTIONS)
+    if arguments.teacher is not None and not wide:
+        targets = (targets + opinions(arguments.teacher, as_rgb(data.pictures))) / 2
+    learnt = np.flatnonzero(np.array([fold(name) for name in data.names]) != VALIDATION_FOLD)
+    sources = [(Source(data.pictures, points, targets, learnt, rng, balanced=wide), arguments.batch)]
+    if arguments.wild is not None:
+        web = read_wild(arguments.wild, cache / "wild.npz")
+        share = round(WILD_SHARE * arguments.batch)
+        learnt = np.flatnonzero(web.folds != VALIDATION_FOLD)
+        real = Source(web.pictures, web.points, web_opinions(arguments.teacher, web), learnt, rng)
+        sources = [(sources[0][0], arguments.batch - share), (real, share)]
+    held = Held(data, points, web)
     plan = Plan(steps=arguments.steps, minutes=arguments.minutes, rate=arguments.rate, average=0.998)
     network = emotion().to(memory_format=torch.channels_last)
     if arguments.start is not None:
-        network.load_state_dict(best_weights(arguments.start))
+        begin(network, arguments.start, as_rgb(sources[0][0].draw(512, CALM_STRENGTH, wide=wide)[0]))
     loop = Loop(network, plan, arguments.out)
     if arguments.resume:
         loop.resume()
@@ -114,35 +171,53 @@ def train(arguments: argparse.Namespace) -> None:
         return arguments.start is None and loop.progress < SMALL_SHARE
 
     def draw() -> tuple[Picture, Tensor]:
-        indices = queue.take(arguments.batch)
         calm = loop.progress > 1 - CALM_SHARE
-        pictures = np.stack([augmented(data.pictures[i], rng, CALM_STRENGTH if calm else 1.0) for i in indices])
-        wanted = targets[indices]
+        parts = [source.draw(count, CALM_STRENGTH if calm else 1.0, wide=wide) for source, count in sources]
+        pictures, wanted = (np.concatenate(part) for part in zip(*parts, strict=True))
         if early():
             pictures = shrunk(pictures)
         if not calm:
             pictures, wanted = blended(pictures, wanted, rng)
         return as_rgb(pictures), torch.from_numpy(wanted)
 
-    def validate(network: nn.Module) -> tuple[float, dict[str, float]]:
-        logits = answers(network, held_pictures[SMALL_SIZE if early() else SIZE])
-        right = float((logits.argmax(1) == data.labels[held]).mean())
-        f1 = macro_f1(data.labels[held], logits.argmax(1), len(EMOTIONS))
-        return right, {"right": right, "f1": f1, "temperature": best_temperature(logits, data.labels[held])}
-
-    fit(loop, draw, _losses, 1000, validate)
+    fit(loop, draw, _losses, arguments.every, lambda network: held.score(network, small=early()))
 
 
-def opinions(runs: list[Path], pictures: Picture) -> npt.NDArray[np.float32]:
-    """Return the probabilities (N, 7) that the networks of earlier runs give together for pictures (N, 48, 48)."""
+def begin(network: Classifier, source: Path, pictures: Picture) -> None:
+    """Give a network the weights of an earlier run, or of an ONNX file that knows all emotions, or all but contempt."""
+    if source.is_dir():
+        network.load_state_dict(best_weights(source))
+        return
+    known = len(stored_layers(source)[1][1])
+    rows = [i for i, name in enumerate(EMOTIONS) if name != "Contempt" or known == len(EMOTIONS)]
+    start_from(network, source, pictures, rows)
+
+
+def opinions(runs: list[Path], pictures: Picture) -> Floats:
+    """Return the probabilities (N, 8) that the networks of earlier runs give together for pictures (N, 48, 48, 3)."""
     teachers: list[nn.Module] = []
     for run in runs:
         teacher = emotion().eval()
         teacher.load_state_dict(best_weights(run))
         teachers.append(teacher)
-    logits = torch.from_numpy(answers(Mirrored(Averaged(teachers)), as_rgb(pictures)))
-    opinions: npt.NDArray[np.float32] = logits.softmax(1).numpy()
-    return opinions
+    logits = torch.from_numpy(answers(Mirrored(Averaged(teachers)), pictures))
+    probabilities: Floats = logits.softmax(1).numpy()
+    return probabilities
+
+
+def web_opinions(runs: list[Path], web: Wild) -> Floats:
+    """Return what teachers make of real faces (N, 8).
+
+    Where a face has a label of the web's, the emotions with which the teachers meet that label more often than others
+    gain by it: how much a label says, the teachers' own answers tell.
+    """
+    seen = opinions(runs, as_rgb(middle(web.pictures))) ** SHARPENED
+    seen /= seen.sum(1, keepdims=True)
+    labelled = web.labels >= 0
+    met = seen[labelled].T @ np.eye(len(EMOTIONS), dtype=np.float32)[web.labels[labelled]]
+    likely = (met + 1) / (met + 1).sum(1, keepdims=True)
+    seen[labelled] *= likely[:, web.labels[labelled]].T
+    return (seen / seen.sum(1, keepdims=True)).astype(np.float32)
 
 
 def _losses(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -153,10 +228,20 @@ def main() -> None:
     """Read the command line and train."""
     options = parser("Train the compact emotion network.", steps=30000, rate=2.5e-3)
     options.add_argument("--data", type=Path, required=True, help="fer2013.zip")
-    options.add_argument("--batch", type=int, default=64)
+    options.add_argument("--votes", type=Path, help="ferplus.csv")
+    options.add_argument("--labels", choices=["votes", "own"], default="votes", help="own: FER2013's one label")
+    options.add_argument("--detector", type=Path, help="finds FER2013's key points: some faces are aligned by them")
+    options.add_argument("--wild", type=Path, nargs="+", help="zips of real faces to learn on from the teachers")
     options.add_argument("--teacher", type=Path, nargs="+", help="--out of earlier runs to learn from as well")
-    options.add_argument("--start", type=Path, help="--out of an earlier run whose weights to begin with")
-    train(options.parse_args())
+    options.add_argument("--start", type=Path, help="an earlier run's --out, or emotion.onnx, to begin with")
+    options.add_argument("--batch", type=int, default=64)
+    options.add_argument("--every", type=int, default=1000, help="steps between two validations")
+    arguments = options.parse_args()
+    if arguments.labels == "votes" and arguments.votes is None:
+        options.error("--labels votes needs --votes ferplus.csv")
+    if arguments.wild is not None and arguments.teacher is None:
+        options.error("--wild needs --teacher: nobody else says what the faces show")
+    train(arguments)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ r"""Write a trained network as an ONNX file of the compact pack.
     python -m training.export verifier --run RUN --data RUN/candidates.npz --shift 0.8 --out verifier.onnx
     python -m training.export attributes --run RUN --data utkface.zip --teacher scrfd_2.5g_kps.onnx --mirror \
         --out attributes.onnx
-    python -m training.export emotion --run RUN --data fer2013.zip --mirror --out emotion.onnx
+    python -m training.export emotion --run RUN --data fer2013.zip --votes ferplus.csv --balance 0.1 --mirror \
+        --out emotion.onnx
 
 Normalisation is folded into the convolutions, and these compute with 8-bit integers (see training/quantize.py).
 """
@@ -15,11 +16,13 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from training import attributes, emotion, networks, verifier
+from training import attributes, networks, spoiling, verifier
+from training.data import frequencies, read_expressions
 from training.loop import best_weights
 from training.networks import Averaged, Detector, Mirrored
 from training.quantize import expressions, people, places, quantize, scenes
@@ -31,7 +34,7 @@ NETWORKS = {
     "attributes": networks.age_and_gender,
     "emotion": networks.emotion,
 }
-SIZES = {"verifier": verifier.SIZE, "attributes": attributes.SIZE, "emotion": emotion.SIZE}
+SIZES = {"verifier": verifier.SIZE, "attributes": attributes.SIZE, "emotion": spoiling.SIZE}
 LAST_LAYERS = ("scores", "boxes", "points")
 """Of the detector: in 8 bits, boxes and key points would be rounded."""
 
@@ -89,6 +92,13 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="the ONNX file to write")
     parser.add_argument("--shift", type=float, default=0.0, help="detector, verifier: added to the logits of faces")
+    parser.add_argument(
+        "--balance",
+        type=float,
+        default=0.0,
+        help="emotion: how far the logits of rare emotions are raised (Menon et al., logit adjustment, 2021)",
+    )
+    parser.add_argument("--votes", type=Path, help="emotion: ferplus.csv, which says how rare an emotion is")
     parser.add_argument("--data", type=Path, required=True, help="what the ranges of the activations are taken from")
     parser.add_argument("--teacher", type=Path, help="attributes: the detector that found the faces' key points")
     parser.add_argument(
@@ -104,6 +114,10 @@ def main() -> None:
         if arguments.stage == "verifier":
             with torch.no_grad():
                 network.last.bias[0] += arguments.shift
+        if arguments.stage == "emotion" and arguments.balance:
+            rarity = -np.log(frequencies(read_expressions(arguments.data, arguments.votes).shares))
+            with torch.no_grad():
+                network.last.bias += arguments.balance * torch.from_numpy(rarity)
         trained.append(folded(network.eval()))
     if len(trained) > 1 and arguments.stage == "detector":
         parser.error("detectors cannot be averaged: give one --run")

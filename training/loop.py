@@ -36,6 +36,26 @@ def prepare(seed: int, threads: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+def fastest_dtype() -> torch.dtype:
+    """Return bfloat16 where this processor multiplies matrices faster in it than in float32, else float32.
+
+    Processors without instructions for it emulate bfloat16, and training takes many times as long.
+    """
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        matrix = torch.ones(512, 512, dtype=dtype)
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            matrix @ matrix
+            times.append(time.perf_counter() - start)
+        seconds[dtype] = min(times)
+    fastest = min(seconds, key=lambda dtype: seconds[dtype])
+    taken = ", ".join(f"{dtype} {1000 * s:.2f} ms" for dtype, s in seconds.items())
+    print(f"computing in {fastest} (a matrix product: {taken})", flush=True)
+    return fastest
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How long and how fast to train.
@@ -69,6 +89,7 @@ class Loop:
         model: The network that the optimiser moves.
         averaged: The exponential moving average of its weights: what gets evaluated.
         best: The averaged weights of the best score so far: what gets exported.
+        dtype: What the network and the steps of its convolutions are computed in.
     """
 
     def __init__(self, model: nn.Module, plan: Plan, out: Path) -> None:
@@ -81,7 +102,8 @@ class Loop:
         self.best: dict[str, Tensor] | None = None
         self.score = -math.inf
         self._reports_since = 0
-        self.optimizers = _optimizers(model, plan)
+        self.dtype = fastest_dtype()
+        self.optimizers = _optimizers(model, plan, self.dtype)
         self._last = time.perf_counter()
         self._sums: dict[str, float] = {}
         self._counts = 0
@@ -187,7 +209,7 @@ class Loop:
                 mean.copy_(new)
 
 
-def _optimizers(model: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
+def _optimizers(model: nn.Module, plan: Plan, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
     """Muon for the hidden convolutions (not the first, which sees pixels, nor those that answer), else AdamW."""
     convolutions = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and m.bias is None][1:]
     hidden = {id(weight) for weight in convolutions}
@@ -197,7 +219,7 @@ def _optimizers(model: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
         {"params": [p for p in others if p.ndim > 1], "weight_decay": plan.decay, "ratio": 1.0},
         {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0, "ratio": 1.0},
     ]
-    return [Muon(convolutions, plan.rate, plan.decay), torch.optim.AdamW(groups, lr=plan.rate)]
+    return [Muon(convolutions, plan.rate, plan.decay, dtype), torch.optim.AdamW(groups, lr=plan.rate)]
 
 
 def _shape(progress: float, warmup: float) -> float:
@@ -236,7 +258,7 @@ def fit(
         while not loop.done:
             pictures, targets = upcoming.result()
             upcoming = ahead.submit(draw)
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=loop.dtype is torch.bfloat16):
                 outputs = loop.model(to_input(pictures))
             loop.update(losses(outputs, targets))
             if loop.step % every == 0 or loop.done:

@@ -21,14 +21,18 @@ class Muon(torch.optim.Optimizer):
     Its groups carry ``ratio``: what a schedule's rate is to be multiplied by.
     """
 
-    def __init__(self, weights: list[nn.Parameter], rate: float, decay: float) -> None:
+    def __init__(
+        self, weights: list[nn.Parameter], rate: float, decay: float, dtype: torch.dtype = torch.float32
+    ) -> None:
         """Take the weights.
 
         Args:
             weights: Convolutions (outputs, inputs, height, width).
             rate: Learning rate, before ``RATE_RATIO``.
             decay: Weight decay, times the learning rate a step.
+            dtype: What a step is made orthogonal in; it need not be exact.
         """
+        self._dtype = dtype
         super().__init__([{"params": weights, "ratio": RATE_RATIO}], {"lr": rate, "weight_decay": decay})
 
     @torch.no_grad()
@@ -43,15 +47,15 @@ class Muon(torch.optim.Optimizer):
                     state["momentum"] = torch.zeros_like(weight)
                 state["momentum"].lerp_(weight.grad, 1 - MOMENTUM)
                 ahead = weight.grad.lerp(state["momentum"], MOMENTUM)
-                step = orthogonal(ahead.reshape(len(ahead), -1)).reshape(ahead.shape)
+                step = orthogonal(ahead.reshape(len(ahead), -1), self._dtype).reshape(ahead.shape)
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
                 weight.add_(step, alpha=-group["lr"] * max(1.0, len(ahead) / ahead[0].numel()) ** 0.5)
 
 
-def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
+def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.float32, steps: int = 5) -> Tensor:
     """Return about the nearest matrix with singular values of one (between 0.7 and 1.2), by Newton and Schulz."""
     a, b, c = _NEWTON_SCHULZ
-    x = matrix.bfloat16()
+    x = matrix.to(dtype)
     x = x / (x.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x

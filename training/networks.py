@@ -149,9 +149,11 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) RGB, ``(pixel - 127.5) / 128``, to logits (B, outputs)."""
-        if self.grey:
-            x = standardised((x * self.brightness).sum(1, keepdim=True))
-        return self.last(self.dropout(self.body(x).mean((2, 3))))
+        return self.last(self.dropout(self.body(self.prepared(x)).mean((2, 3))))
+
+    def prepared(self, x: Tensor) -> Tensor:
+        """Return what the first layer sees of (B, 3, S, S)."""
+        return standardised((x * self.brightness).sum(1, keepdim=True)) if self.grey else x
 
 
 def standardised(x: Tensor) -> Tensor:
@@ -166,8 +168,8 @@ def age_and_gender() -> Classifier:
 
 
 def emotion() -> Classifier:
-    """The emotion network: 7 logits in the order of `training.data.EMOTIONS`."""
-    return Classifier(7, (48, 96, 192, 192), (1, 2, 1, 0), stem=24, grey=True, dropout=0.3)
+    """The emotion network: 8 logits in the order of `training.data.EMOTIONS`."""
+    return Classifier(8, (48, 96, 192, 192), (1, 2, 2, 1), stem=24, grey=True, dropout=0.3)
 
 
 def verifier() -> Classifier:

@@ -9,7 +9,7 @@ import argparse
 import hashlib
 from pathlib import Path
 
-from training import attributes, emotion, verifier
+from training import attributes, emotion, spoiling, verifier
 from training.data import EMOTIONS
 
 DESCRIPTION = "Small networks that come with FaceInsight: they work at once, offline, and at camera rate on two cores."
@@ -18,7 +18,7 @@ LICENCES = {
     "detector": _SCRFD,
     "verifier": _SCRFD,
     "attributes": "Research use: trained on UTKFace (non-commercial research).",
-    "emotion": "Research use: trained on FER2013 (Kaggle competition terms).",
+    "emotion": "Research use: trained on FER2013 (Kaggle competition terms), UTKFace and ExpW (research).",
 }
 INPUT_SIZES = "input_sizes = [[320, 320], [640, 640]] # width, height pairs\nfinds_from = 20"
 """The smaller input costs a quarter more and finds the faces that fill the larger one."""
@@ -63,7 +63,7 @@ def main() -> None:
     text += stage(
         arguments.folder,
         "emotion",
-        f'size = [{emotion.SIZE}, {emotion.SIZE}] # width, height\ncrop = "scaled_box"\n'
+        f'size = [{spoiling.SIZE}, {spoiling.SIZE}] # width, height\ncrop = "scaled_box"\n'
         f"crop_scale = {emotion.CROP_SCALE}\nlabels = [{labels}]\n"
         f"temperature = {arguments.temperature:.3f}",
     )

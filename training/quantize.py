@@ -70,7 +70,7 @@ def people(path: Path, teacher: Path, cache: Path) -> Iterator[Picture]:
 
 def expressions(path: Path) -> Iterator[Picture]:
     """Yield batches of training expressions (B, 48, 48, 3)."""
-    data, _ = read_expressions(path)
+    data = read_expressions(path)
     chosen = np.flatnonzero(np.array([fold(name) for name in data.names]) != VALIDATION_FOLD)
     chosen = np.random.default_rng(0).permutation(chosen)[:PICTURES]
     yield from _batched(np.repeat(data.pictures[chosen][..., None], 3, axis=3))

@@ -144,7 +144,12 @@ class ImageTab {
     if (!photos.length || photos.some((photo) => !photo.path && !photo.problem)) return;
     this.#request += 1;
     if (!this.#answer) this.#say("Looking for faces…");
-    const asked = photos.map(({ path, problem, shown, file }) => ({ path, problem, preview: !shown, name: file.name }));
+    const asked = photos.map(({ path, problem, shown, file: { name } }) => ({
+      file: path ? { path } : null,
+      name,
+      preview: !shown,
+      problem,
+    }));
     this.#page.props.value = { request: this.#request, photos: asked };
     this.#page.trigger("submit");
   }

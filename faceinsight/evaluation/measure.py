@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
+from faceinsight import __version__
 from faceinsight.analyzer import FaceAnalyzer
 from faceinsight.errors import MediaError
 from faceinsight.evaluation.agesets import person_of, read_fairface, read_fgnet
@@ -96,7 +96,7 @@ def evaluate(
         fold=fold,
         limit=limit,
         pack=analyzer.pack.name,
-        version=_version(),
+        version=__version__,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     with Source(path) as source:
@@ -113,13 +113,6 @@ def evaluate(
         if kind == "fgnet":
             return measure_fgnet(blank, analyzer, _narrowed(read_fgnet(source), blank, person_of), on_progress)
         return _detection(blank, analyzer, _narrowed(read_detection(source), blank), on_progress)
-
-
-def _version() -> str:
-    try:
-        return version("faceinsight")
-    except PackageNotFoundError:  # run out of a checkout that is not installed
-        return "not installed"
 
 
 def _narrowed(data: DataSet[Truth], report: Report, key: Callable[[str], str] = base_name) -> DataSet[Truth]:

@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import pillow_heif
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from faceinsight.errors import MediaError
+from faceinsight.media.jpeg import is_cheap, is_jpeg
+from faceinsight.media.source import open_file, reason
 
 pillow_heif.register_heif_opener()
 
 UInt8Array = npt.NDArray[np.uint8]
 
+# What a decoder may be asked for: none of them calls another program or reads another file.
+FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "GIF", "TIFF", "BMP")
 # A 64-megapixel photo decodes to 192 MB; larger ones are refused before they are decoded.
 MAX_PIXELS = 64_000_000
+# As large as such a photo is uncompressed, with some room.
+MAX_BYTES = 300_000_000
+# JPEG decodes to a half, a quarter or an eighth for less: not to under this share of the pixels that are wanted.
+_ENOUGH = 0.5
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
+# By EXIF's number for how the camera was held.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,75 +58,159 @@ class LoadedImage:
     note: str | None = None
 
 
-def load_image(source: str | Path | bytes, name: str | None = None) -> LoadedImage:
-    """Decodes an image file: JPEG, PNG, WebP, HEIC, GIF, TIFF, BMP and what else Pillow reads.
+def load_image(source: str | Path | bytes, name: str | None = None, largest: int | None = None) -> LoadedImage:
+    """Decodes an image file: JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF or BMP.
 
     Args:
         source: A path, or the file's content.
-        name: What to call the file in messages; its own name where None.
+        name: What to call the file in messages; its path where None.
+        largest: The most pixels that are wanted: a larger picture is made smaller, with a note; None for all.
 
     Returns:
-        The upright image; of an animation the first picture, with a note. What is transparent
-        becomes white, 16-bit grey is scaled to 8 bits.
+        The upright image; of an animation or a file of many pages the first picture, with a note. What is
+        transparent becomes white, 16-bit grey is scaled to 8 bits.
 
     Raises:
-        MediaError: If the file is missing, empty, no image, cut short or above 64 megapixels.
+        MediaError: If the file is missing, empty, no image, cut short, above 64 megapixels or 300 MB, or
+            made to cost more work than any photo does.
     """
-    label = name or ("The image" if isinstance(source, bytes) else Path(source).name)
-    content = source if isinstance(source, bytes) else _read(Path(source), label)
-    if not content:
+    label = name or ("The image" if isinstance(source, bytes) else str(source))
+    with opened_image(source, label) as image:
+        return decode_image(image, label, largest)
+
+
+@contextmanager
+def opened_image(source: str | Path | bytes, label: str) -> Iterator[Image.Image]:
+    """Reads an image's header, and refuses what would cost too much; nothing is decoded yet.
+
+    Args:
+        source: A path, or the file's content.
+        label: What to call the file in messages.
+
+    Yields:
+        The image, open until the block ends.
+
+    Raises:
+        MediaError: As `load_image` does.
+    """
+    if source == b"":
         raise MediaError(f"{label} is empty: choose another file.")
+    with (
+        io.BytesIO(source) if isinstance(source, bytes) else open_file(Path(source), label) as file,
+        warnings.catch_warnings(),
+    ):
+        # Our own bound on pixels is lower than Pillow's warning; what else it warns of is decoded or fails.
+        warnings.simplefilter("ignore")
+        yield _checked(file, label)
+
+
+def _checked(file: BinaryIO, label: str) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            # Our own bound on pixels is lower than Pillow's warning.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content)) as image:
-                width, height = image.size
-                if width * height > MAX_PIXELS:
-                    raise MediaError(
-                        f"{label} has {width} x {height} pixels, and {MAX_PIXELS // 10**6} million "
-                        "is the limit: make it smaller and try again."
-                    )
-                frames = getattr(image, "n_frames", 1)
-                pixels = _to_rgb(ImageOps.exif_transpose(image))
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        if file.seek(0, io.SEEK_END) > MAX_BYTES:
+            raise MediaError(
+                f"{label} has more than {MAX_BYTES // 10**6} MB, the limit for a picture: "
+                "make it smaller and try again."
+            )
+        file.seek(0)
+        if is_jpeg(file.read(2)):
+            file.seek(0)
+            if not is_cheap(file.read()):
+                raise MediaError(f"{label} is put together as no camera does it: save it anew as a JPEG and try again.")
+        file.seek(0)
+        image = Image.open(file, formats=FORMATS)
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise MediaError(
+                f"{label} has {width} x {height} pixels, and {MAX_PIXELS // 10**6} million "
+                "is the limit: make it smaller and try again."
+            )
+        return image
+    except MediaError:
+        raise
+    except Exception as error:
+        raise _refusal(error, label) from error
+
+
+def _refusal(error: Exception, label: str) -> MediaError:
+    if isinstance(error, UnidentifiedImageError | Image.DecompressionBombError):
         bomb = isinstance(error, Image.DecompressionBombError)
-        reason = "has too many pixels" if bomb else "is not an image that can be read"
-        raise MediaError(f"{label} {reason}: choose a JPEG, PNG, WebP or HEIC file.") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise MediaError(
-            f"{label} is damaged or cut short ({str(error).rstrip('.')}): choose another copy of it."
-        ) from error
-    note = f"{label} is animated: the first of its {frames} pictures was analysed."
-    return LoadedImage(pixels, note if frames > 1 else None)
+        what = "has too many pixels" if bomb else "is not an image that can be read"
+        return MediaError(f"{label} {what}: choose a JPEG, PNG, WebP or HEIC file.")
+    if isinstance(error, MemoryError):
+        return MediaError(f"{label} takes more memory than there is for a picture: make it smaller and try again.")
+    return MediaError(f"{label} is damaged or cut short ({reason(error)}): choose another copy of it.")
 
 
-def _read(path: Path, label: str) -> bytes:
+def decode_image(image: Image.Image, label: str, largest: int | None = None) -> LoadedImage:
+    """Decodes an `opened_image`; otherwise as `load_image`."""
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise MediaError(
-            f"{label} cannot be read ({(error.strerror or str(error)).lower()}): check the path."
-        ) from error
+        return _decoded(image, label, largest)
+    except Exception as error:
+        # Decoders raise whatever a broken file leads them to.
+        raise _refusal(error, label) from error
 
 
-def _to_rgb(image: Image.Image) -> UInt8Array:
-    if image.mode in _SIXTEEN_BIT_MODES:
-        return _grey_to_rgb(np.asarray(image).astype(np.uint16) >> 8)
-    if image.mode in ("I", "F"):
-        # Wider than 8 bits and without a declared range: show what there is, darkest to lightest.
-        values = np.nan_to_num(np.asarray(image, np.float64))
-        low, high = float(values.min()), float(values.max())
-        return _grey_to_rgb((values - low) / max(high - low, 1e-9) * 255)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
+def _decoded(image: Image.Image, label: str, largest: int | None) -> LoadedImage:
+    width, height = image.size
+    notes = []
+    share = min((largest or MAX_PIXELS) / (width * height), 1)
+    if share < 1 and image.format in ("JPEG", "MPO"):
+        side = math.sqrt(share * _ENOUGH)
+        image.draft(None, (math.ceil(width * side), math.ceil(height * side)))
+    image.load()
+    # To look further than whether there is a second one would mean to go through the whole file.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        pages = image.format in ("TIFF", "HEIF")
+        notes.append(f"{label} {'has several pages' if pages else 'is animated'}: the first picture was analysed.")
+    share = min((largest or MAX_PIXELS) / (image.width * image.height), 1)
+    size = None
+    if share < 1:
+        side = math.sqrt(share)
+        size = (max(int(image.width * side), 1), max(int(image.height * side), 1))
+    pixels = _to_rgb(image, size)
+    rows, columns = pixels.shape[:2]
+    if rows * columns < width * height:
+        notes.append(f"{label} has {width} x {height} pixels: it was analysed at {columns} x {rows}.")
+    return LoadedImage(pixels, " ".join(notes) or None)
+
+
+def _to_rgb(image: Image.Image, size: tuple[int, int] | None) -> UInt8Array:
+    """Returns the upright picture, resized where a size (of the picture as it lies) is given."""
+    turn = _UPRIGHT.get(_orientation(image))
+    if image.mode in (*_SIXTEEN_BIT_MODES, "I", "F"):
+        # As it is, so that what has a wide range is not rounded before its range is known.
+        layer = Image.fromarray(_eight_bits(image if size is None else image.resize(size, Image.Resampling.NEAREST)))
+    elif image.has_transparency_data:
+        layer = _resized(image if image.mode == "RGBA" else image.convert("RGBA"), size)
         paper = Image.new("RGBA", layer.size, "white")
-        return np.asarray(Image.alpha_composite(paper, layer).convert("RGB"))
-    return np.asarray(image.convert("RGB"))
+        layer = Image.alpha_composite(paper, layer)
+    else:
+        layer = _resized(image if image.mode in ("L", "RGB") else image.convert("RGB"), size)
+    if turn is not None:
+        layer = layer.transpose(turn)
+    return np.asarray(layer.convert("RGB"))
 
 
-def _grey_to_rgb(grey: npt.NDArray[np.number]) -> UInt8Array:
-    return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+def _resized(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
+    return image if size is None else image.resize(size, Image.Resampling.BILINEAR)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:
+        # A picture whose notes are broken is still a picture.
+        return 1
+
+
+def _eight_bits(image: Image.Image) -> UInt8Array:
+    values = np.asarray(image)
+    if image.mode in _SIXTEEN_BIT_MODES:
+        return (values >> 8).astype(np.uint8)
+    # Wider than 8 bits and without a declared range: show what there is, darkest to lightest.
+    values = np.nan_to_num(values.astype(np.float64))
+    low, high = float(values.min()), float(values.max())
+    return ((values - low) / max(high - low, 1e-9) * 255).astype(np.uint8)
 
 
 def encode_image(pixels: UInt8Array, kind: str = "jpeg", quality: int = 90) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import os
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,8 +18,8 @@ import numpy.typing as npt
 from av.error import FFmpegError
 
 from faceinsight.errors import DamagedMediaError, MediaError
-from faceinsight.media.image import MAX_PIXELS
-from faceinsight.media.sound import Sound
+from faceinsight.media.container import opened_container, unreadable
+from faceinsight.media.sound import Sound, SoundPiece
 from faceinsight.writing import beside, write_error
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -27,6 +29,13 @@ _TIME_BASE = Fraction(1, 90_000)
 _FALLBACK_FPS = 25.0
 # Where two frames claim the same time, the later one is moved by this much.
 _LEAST_STEP = 90
+# 8K, as the best phones film: a decoder keeps up to sixteen such frames.
+MAX_FRAME_PIXELS = 36_000_000
+# Each further thread keeps frames of its own.
+_MAX_THREADS = 4
+# What a file may claim beyond that has no meaning, and no encoder would take it.
+_LEAST_FPS, _MOST_FPS = 1.0, 240.0
+_LONGEST_S = 1e7
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +47,14 @@ class VideoInfo:
         height: Height of an upright frame in pixels.
         fps: Frames a second, on average.
         duration: Length in seconds; 0 where the file does not say.
+        note: One sentence about what is not as the file has it, or None.
     """
 
     width: int
     height: int
     fps: float
     duration: float
+    note: str | None = None
 
     @property
     def frames(self) -> int:
@@ -64,111 +75,151 @@ class VideoFrame:
     pixels: UInt8Array
 
 
-def _unreadable(label: str) -> MediaError:
-    return MediaError(
-        f"{label} is not a video that can be read, or it is cut short: choose an MP4, MOV, WebM or MKV file."
-    )
+@dataclass(frozen=True, slots=True)
+class VideoLimits:
+    """How much of a video is read.
+
+    Attributes:
+        decoded: Frames with more pixels are refused.
+        largest: Frames with more pixels are made smaller; None for none.
+        frames: After so many frames reading stops; None for no end.
+    """
+
+    decoded: int = MAX_FRAME_PIXELS
+    largest: int | None = None
+    frames: int | None = None
 
 
-def _open(path: Path, label: str) -> Any:
-    try:
-        if path.stat().st_size == 0:
-            raise MediaError(f"{label} is empty: choose another file.")
-        container = av.open(str(path))
-    except FFmpegError as error:
-        raise _unreadable(label) from error
-    except OSError as error:
-        raise MediaError(
-            f"{label} cannot be read ({(error.strerror or str(error)).lower()}): check the path."
-        ) from error
-    if not container.streams.video or container.streams.video[0].codec_context is None:
-        sound = bool(container.streams.audio)
-        container.close()
-        if not sound:
-            raise _unreadable(label)
-        raise MediaError(f"{label} holds no video, only sound: choose another file.")
-    return container
+@contextmanager
+def _opened(path: Path, label: str, limits: VideoLimits) -> Iterator[tuple[Any, Any]]:
+    with opened_container(path, label) as container:
+        tracks = container.streams.video
+        if not tracks or tracks[0].codec_context is None:
+            if not container.streams.audio:
+                raise unreadable(label)
+            raise MediaError(f"{label} holds no video, only sound: choose another file.")
+        stream = tracks[0]
+        codec = stream.codec_context
+        if codec.width * codec.height > limits.decoded:
+            raise MediaError(
+                f"{label} has {codec.width} x {codec.height} pixels a frame, and "
+                f"{limits.decoded / 10**6:g} million is the limit: make it smaller and try again."
+            )
+        # A frame on the way may be larger than the first.
+        codec.options = {"max_pixels": str(limits.decoded)}
+        codec.thread_type = "AUTO"
+        codec.thread_count = min(os.cpu_count() or 1, _MAX_THREADS)
+        yield container, stream
 
 
-def probe(path: str | Path, name: str | None = None) -> VideoInfo:
+def probe(path: str | Path, name: str | None = None, limits: VideoLimits = VideoLimits()) -> VideoInfo:
     """Reads what a video file says of itself, and its first frame.
 
     Args:
         path: The file.
-        name: What to call the file in messages; its own name where None.
+        name: What to call the file in messages; its path where None.
+        limits: How large a frame may be.
 
     Returns:
         Size, rate and length.
 
     Raises:
         MediaError: If the file is missing, empty, no video, cut short before its first frame,
-            or larger than 64 megapixels a frame.
+            or has larger frames than may be.
     """
-    path = Path(path)
-    label = name or path.name
-    with _open(path, label) as container:
-        stream = container.streams.video[0]
-        fps = float(stream.average_rate or stream.guessed_rate or _FALLBACK_FPS)
-        if stream.duration is not None:
-            duration = float(stream.duration * stream.time_base)
-        else:
-            duration = container.duration / av.time_base if container.duration else 0.0
-        size = stream.codec_context
-        if size.width * size.height > MAX_PIXELS:
-            raise MediaError(
-                f"{label} has {size.width} x {size.height} pixels a frame, and "
-                f"{MAX_PIXELS // 10**6} million is the limit: make it smaller and try again."
-            )
-    first = next(read_frames(path, name=name), None)
+    label = name or str(path)
+    try:
+        with _opened(Path(path), label, limits) as (container, stream):
+            fps = float(stream.average_rate or stream.guessed_rate or _FALLBACK_FPS)
+            if stream.duration is not None:
+                duration = float(stream.duration * stream.time_base)
+            else:
+                duration = container.duration / av.time_base if container.duration else 0.0
+            full = stream.codec_context.width * stream.codec_context.height
+    except MediaError:
+        raise
+    except Exception as error:
+        raise unreadable(label) from error
+    first = next(read_frames(path, name=name, limits=limits), None)
     if first is None:
         raise MediaError(f"{label} holds no frame of video: choose another file.")
     height, width = first.pixels.shape[:2]
-    return VideoInfo(width, height, fps, duration)
+    note = f"{label} was analysed at {width} x {height} pixels." if width * height < full else None
+    return VideoInfo(width, height, min(max(fps, _LEAST_FPS), _MOST_FPS), max(duration, 0.0), note)
 
 
 def read_frames(
-    path: str | Path, start: float = 0.0, end: float | None = None, name: str | None = None
-) -> Iterator[VideoFrame]:
+    path: str | Path,
+    start: float = 0.0,
+    end: float | None = None,
+    name: str | None = None,
+    limits: VideoLimits = VideoLimits(),
+) -> Generator[VideoFrame]:
     """Decodes a video frame by frame.
 
     Args:
         path: The file.
         start: Seconds from the beginning at which to begin.
         end: Seconds from the beginning at which to stop; None for the end of the file.
-        name: What to call the file in messages; its own name where None.
+        name: What to call the file in messages; its path where None.
+        limits: How large a frame may be, and how many are read.
 
     Yields:
-        Frames in the order they are shown.
+        Frames in the order they are shown, all of the size of the first.
 
     Raises:
         MediaError: If the file cannot be read at all.
-        DamagedMediaError: Where it breaks off, after the frames up to there.
+        DamagedMediaError: Where it breaks off or reaches a limit, after the frames up to there.
     """
-    path = Path(path)
-    label = name or path.name
-    with _open(path, label) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        first = float((stream.start_time or 0) * stream.time_base)
-        fps = float(stream.average_rate or _FALLBACK_FPS)
-        time = 0.0
-        try:
-            if start > 0:
-                container.seek(int((start + first) / stream.time_base), stream=stream)
-            for number, frame in enumerate(container.decode(stream)):
-                time = number / fps if frame.time is None else float(frame.time) - first
-                if end is not None and time > end:
-                    return
-                if time >= start:
-                    yield VideoFrame(time, _upright(frame))
-        except FFmpegError as error:
-            raise DamagedMediaError(
-                f"{label} is damaged or cut short after {time:.1f} seconds: choose another copy of it."
-            ) from error
+    label = name or str(path)
+    time = 0.0
+    try:
+        with _opened(Path(path), label, limits) as (container, stream):
+            for count, (time, frame) in enumerate(_decoded(container, stream, start, end)):
+                if count == limits.frames:
+                    raise DamagedMediaError(
+                        f"{label} was analysed up to {time:.1f} seconds, where the limit of {count} frames is: "
+                        "choose a later start for the rest."
+                    )
+                if count == 0:
+                    size = _size(frame, limits.largest)
+                yield VideoFrame(time, _upright(frame, size))
+    except MediaError:
+        raise
+    except Exception as error:
+        # Decoders raise whatever a broken file leads them to.
+        raise DamagedMediaError(
+            f"{label} is damaged or cut short after {time:.1f} seconds: choose another copy of it."
+        ) from error
 
 
-def _upright(frame: av.VideoFrame) -> UInt8Array:
-    pixels = frame.to_ndarray(format="rgb24")
+def _decoded(container: Any, stream: Any, start: float, end: float | None) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Yields frames from `start` to `end` with their seconds since the first one of the file."""
+    first = float((stream.start_time or 0) * stream.time_base)
+    fps = float(stream.average_rate or _FALLBACK_FPS)
+    if start > 0:
+        container.seek(int((start + first) / stream.time_base), stream=stream)
+    for number, frame in enumerate(container.decode(stream)):
+        time = number / fps if frame.time is None else float(frame.time) - first
+        if abs(time) > _LONGEST_S:
+            raise ValueError("the time of a frame is out of range")
+        if end is not None and time > end:
+            return
+        if time >= start:
+            yield time, frame
+
+
+def _size(frame: av.VideoFrame, largest: int | None) -> tuple[int, int]:
+    """Returns the width and height to bring frames like this one to, before they are turned."""
+    pixels = frame.width * frame.height
+    if largest is None or pixels <= largest:
+        return frame.width, frame.height
+    side = math.sqrt(largest / pixels)
+    return max(int(frame.width * side), 1), max(int(frame.height * side), 1)
+
+
+def _upright(frame: av.VideoFrame, size: tuple[int, int]) -> UInt8Array:
+    pixels = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
     # FFmpeg counts quarter turns counter-clockwise, as numpy does.
     turns = round(getattr(frame, "rotation", 0) / 90) % 4
     return np.asarray(np.rot90(pixels, turns) if turns else pixels, np.uint8)
@@ -181,21 +232,17 @@ class VideoWriter:
     that was there before stays.
     """
 
-    def __init__(
-        self, path: str | Path, fps: float, sound_of: str | Path | None = None, sound_from: float = 0.0
-    ) -> None:
+    def __init__(self, path: str | Path, fps: float, sound: Iterator[SoundPiece] | None = None) -> None:
         """Prepares a file; nothing is written before the first frame.
 
         Args:
             path: The MP4 file to write.
             fps: Frames a second, a hint to the encoder; frames carry their own times.
-            sound_of: The video file whose sound to write as well; None for none.
-            sound_from: Seconds from the beginning of that file at which the sound begins.
+            sound: The sound to write as well, of `read_sound`; None for none.
         """
         self.path = Path(path)
         self._fps = fps
-        self._sound_of = None if sound_of is None else Path(sound_of)
-        self._sound_from = sound_from
+        self._pieces = sound
         self._sound: Sound | None = None
         self._container: Any = None
         self._stream: Any = None
@@ -249,8 +296,8 @@ class VideoWriter:
         stream.codec_context.time_base = _TIME_BASE
         stream.options = {"preset": "veryfast", "crf": "21"}
         self._stream = stream
-        if self._sound_of is not None:
-            self._sound = Sound(self._sound_of, self._sound_from, self._container)
+        if self._pieces is not None:
+            self._sound = Sound(self._pieces, self._container)
 
     def __exit__(
         self,

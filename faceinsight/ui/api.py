@@ -36,7 +36,7 @@ def build_api(engine: Engine) -> None:
             face with age, gender, emotion, their confidences, box and key points.
         """
         path = need(image, "picture")
-        loaded = load_image(path)
+        loaded = load_image(path, Path(path).name)
         analysis = engine.analyzer(pack or None).analyze(loaded.pixels, det_threshold=det_threshold, min_face=min_face)
         return {"file": Path(path).name, "note": loaded.note, **analysis_dict(analysis)}
 
@@ -66,8 +66,9 @@ def build_api(engine: Engine) -> None:
         """
         path = need(video, "clip")
         options = ClipOptions(start, end or None, rate or None, det_threshold, min_face)
-        result = analyze_clip(engine.analyzer(pack or None), path, options=options)
-        return {"file": Path(path).name, **result.as_dict()}
+        name = Path(path).name
+        result = analyze_clip(engine.analyzer(pack or None), path, options=options, name=name)
+        return {"file": name, **result.as_dict()}
 
     with gr.Group(visible=False):
         answer = gr.JSON(label="analysis")

@@ -10,6 +10,7 @@ from faceinsight.ui.engine import Engine
 from faceinsight.ui.image_tab import build_image_tab
 from faceinsight.ui.links import refuse_links
 from faceinsight.ui.live import Visitors
+from faceinsight.ui.page import Page
 from faceinsight.ui.parts import settings_drawer
 from faceinsight.ui.scripts import run_script
 from faceinsight.ui.texts import FOOTER, HEADER
@@ -44,7 +45,7 @@ def build_demo(engine: Engine | None = None) -> gr.Blocks:
         "Video": build_video_tab,
         "Models & about": build_about_tab,
     }
-    with gr.Blocks(title="FaceInsight", analytics_enabled=False, delete_cache=DELETE_CACHE, fill_width=True) as demo:
+    with Page(title="FaceInsight", analytics_enabled=False, delete_cache=DELETE_CACHE, fill_width=True) as demo:
         gr.HTML(HEADER, js_on_load=run_script("drawer.js", "start"), apply_default_css=False, elem_id="header")
         status = gr.Markdown(engine.status(), elem_id="status")
         gr.HTML(

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from gradio.routes import App, ORJSONResponse
 from starlette.datastructures import MutableHeaders
 
+from faceinsight.ui.file_routes import FileRoutes
 from faceinsight.ui.visitors import KEY, Scope, Tokens
 
 Message = Scope
@@ -59,4 +60,4 @@ class GuardedApp(App):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Returns the whole app, the door outermost."""
-        return Door(super().build_middleware_stack(), self._tokens)
+        return Door(FileRoutes(super().build_middleware_stack()), self._tokens)

@@ -1,19 +1,166 @@
-"""Files for visitors to download, in the folder that the app empties."""
+"""Files of visitors: where each one lies, who may use it, and files for visitors to download."""
 
 from __future__ import annotations
 
+import functools
+import hmac
+import os
+import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from contextvars import ContextVar
+from pathlib import Path, PurePath
+from typing import Any
 
-from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
+
+from faceinsight.errors import MediaError
+from faceinsight.ui.visitors import Visitor
+
+# The one answer to whoever names a file that is not theirs, whether it exists or not.
+NOT_YOURS = "This is no file that you uploaded here, or it has been deleted since: upload it again."
+MAX_PATH = 4096
+MAX_DEPTH = 50
+# What Gradio writes beside a file's path, and a data URL for a picture that is no file.
+FILE_DATA = {"_type": "gradio.FileData"}
+OPEN = "open-"
+
+_folder: ContextVar[Path | None] = ContextVar("folder", default=None)
+
+
+class FileStore:
+    """The files of one run of the app, in a folder that nobody but this process writes to.
+
+    page/...                what the page itself shows; for everybody
+    visitors/OWNER/...      files of one visitor: OWNER is a browser's id, or "open-", the id of an
+                            address and 128 random bits, whose files are for whoever knows their path
+
+    Visitors send what is in a file; its path is made here, and what they send becomes regular files only.
+    So no link can be put between the check of a path and its use.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        """Begins with what lies there.
+
+        Args:
+            root: The folder.
+        """
+        self.root = Path(os.path.realpath(root))
+        self.page = self.root / "page"
+        self.visitors = self.root / "visitors"
+
+    def folder_of(self, visitor: Visitor) -> Path:
+        """Returns the folder for files of a visitor; a new one at each call where it is no browser's."""
+        return self.visitors / (visitor.id if visitor.browser else f"{OPEN}{visitor.id}-{secrets.token_hex(16)}")
+
+    def find(self, path: object, visitor: Visitor) -> Path:
+        """Returns the file that a visitor names.
+
+        Args:
+            path: What came for a path.
+            visitor: Who sent it.
+
+        Raises:
+            MediaError: If it is no regular file that the visitor may use.
+        """
+        # The disk is asked about nothing that lies elsewhere: neither the answer nor its time tells what is there.
+        if not self._may(path, visitor):
+            raise MediaError(NOT_YOURS)
+        try:
+            if stat.S_ISREG(os.lstat(str(path)).st_mode) and os.path.realpath(str(path)) == path:
+                return Path(path)
+        except (OSError, ValueError):
+            pass
+        raise MediaError(NOT_YOURS)
+
+    def _may(self, path: object, visitor: Visitor) -> bool:
+        """Says, by the letters of a path alone, whether a visitor may use what is there."""
+        if not isinstance(path, str) or len(path) > MAX_PATH or "\0" in path or os.path.normpath(path) != path:
+            return False
+        try:
+            room, *parts = PurePath(path).relative_to(self.root).parts
+        except ValueError:
+            return False
+        if room == self.visitors.name and len(parts) > 2:
+            own = visitor.browser and hmac.compare_digest(parts[0].encode(errors="replace"), visitor.id.encode())
+            return own or parts[0].startswith(OPEN)
+        return room == self.page.name
+
+    def admit(self, value: Any, visitor: Visitor) -> tuple[Any, list[Path]]:
+        """Checks all files that a request names, however deep.
+
+        Args:
+            value: What came, as of JSON.
+            visitor: Who sent it.
+
+        Returns:
+            The same with nothing in its files but what is known to be true, and the files.
+
+        Raises:
+            MediaError: If a file is none that the visitor may use, or is given by a link.
+        """
+        found: list[Path] = []
+        return self._admit(value, visitor, found, MAX_DEPTH), found
+
+    def _admit(self, value: Any, visitor: Visitor, found: list[Path], depth: int) -> Any:
+        if not isinstance(value, dict | list | tuple):
+            return value
+        if depth == 0:
+            raise MediaError(NOT_YOURS)
+        if not isinstance(value, dict):
+            return [self._admit(item, visitor, found, depth - 1) for item in value]
+        if not {"path", "url"} & value.keys() and value.get("meta") != FILE_DATA:
+            return {key: self._admit(item, visitor, found, depth - 1) for key, item in value.items()}
+        path, url = value.get("path"), value.get("url")
+        if path is None and isinstance(url, str) and url.startswith("data:"):
+            return {"path": None, "url": url}
+        found.append(self.find(path, visitor))
+        name = value.get("orig_name")
+        return {
+            "path": path,
+            "orig_name": name[:255] if isinstance(name, str) else None,
+            "size": found[-1].stat().st_size,
+            "meta": FILE_DATA,
+        }
+
+    def folder_beside(self, found: list[Path], visitor: Visitor) -> Path:
+        """Returns the folder for what is made of files: the visitor's, where there is no cookie the files' own."""
+        for path in found:
+            if not visitor.browser and path.is_relative_to(self.visitors):
+                return self.visitors / path.relative_to(self.visitors).parts[0]
+        return self.folder_of(visitor)
+
+
+@functools.lru_cache(maxsize=8)
+def _store_at(root: str) -> FileStore:
+    return FileStore(root)
+
+
+def store() -> FileStore:
+    """Returns the files of this run."""
+    return _store_at(get_upload_folder())
+
+
+def folder_now() -> Path:
+    """Returns where files go that are made now: of the visitor who is served, else of the page."""
+    return _folder.get() or store().page
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Makes a folder the one of `folder_now`, for this task and the threads that it starts."""
+    before = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(before)
 
 
 def publish(content: bytes | str, name: str) -> str:
-    """Puts a file where visitors may download it, and where it is deleted in time.
+    """Puts a file where the visitor who is served may download it, and where it is deleted in time.
 
     Args:
         content: What is in it; text becomes UTF-8.
@@ -22,8 +169,9 @@ def publish(content: bytes | str, name: str) -> str:
     Returns:
         The path, for a component of the page.
     """
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    return str(save_bytes_to_cache(data, name, get_upload_folder()))
+    path = _new_folder() / name
+    path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    return str(path)
 
 
 def publish_file(path: Path) -> str:
@@ -35,17 +183,20 @@ def publish_file(path: Path) -> str:
     Returns:
         The new path, for a component of the page.
     """
-    folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
-    return str(path.replace(folder / path.name))
+    return str(path.replace(_new_folder() / path.name))
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Gives a folder for a file in the making, and removes it whatever happens."""
-    root = Path(get_upload_folder())
-    root.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=root, prefix="making-"))
+    folder = _new_folder("making-")
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_folder(prefix: str = "") -> Path:
+    root = folder_now()
+    root.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=root, prefix=prefix))

@@ -68,7 +68,12 @@ class Photo:
         """
         try:
             photos = [
-                cls(str(p["name"])[:255], str(p["path"]), str(p["problem"])[:500], bool(p["preview"]))
+                cls(
+                    str(p["name"])[:255],
+                    p["file"]["path"] if p["file"] else "",
+                    str(p["problem"])[:500],
+                    bool(p["preview"]),
+                )
                 for p in request["photos"]
             ]
         except (KeyError, TypeError) as error:

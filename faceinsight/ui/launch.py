@@ -97,7 +97,7 @@ def launch(options: LaunchOptions = LaunchOptions()) -> None:
     signal.signal(signal.SIGINT, on_signal)
     with tempfile.TemporaryDirectory(prefix="faceinsight-", ignore_cleanup_errors=True) as folder:
         # Uploads and results live and die with this folder.
-        os.environ["GRADIO_TEMP_DIR"] = folder
+        os.environ["GRADIO_TEMP_DIR"] = os.path.realpath(folder)
         engine = Engine(options.pack, options.models)
         problem = engine.problem()
         demo = build_demo(engine)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 import time
 from dataclasses import dataclass, field
@@ -14,11 +13,11 @@ import gradio as gr
 import numpy as np
 import numpy.typing as npt
 from anyio.to_thread import run_sync
-from PIL import Image
 
 from faceinsight.analyzer import FaceAnalyzer
 from faceinsight.errors import FaceInsightError, MediaError
 from faceinsight.export import rows_of, to_csv
+from faceinsight.media.jpeg import decode_frame
 from faceinsight.results import FrameAnalysis
 from faceinsight.stream import FaceStream
 from faceinsight.ui import views
@@ -107,6 +106,29 @@ class Visitor:
         return {"rows": self.recording.rows, "full": self.recording.full}
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a page sends with a frame, checked."""
+
+    picture: str
+    time_s: float
+    settings: Settings
+    record: int
+
+    @classmethod
+    def of(cls, data: Any) -> Sent:
+        """Reads what came, of which nothing is known.
+
+        Raises:
+            MediaError: If it is not what our page sends.
+        """
+        try:
+            settings = Settings.of(tuple(data["settings"]))
+            return cls(data["picture"], float(data["time"]), settings, int(data.get("record") or 0))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise MediaError("What came with the camera's frame cannot be read: reload the page.") from error
+
+
 class Visitors:
     """The people at the Webcam tab: a stream each, as many at once as there are places."""
 
@@ -144,10 +166,10 @@ class Visitors:
             if visitor is None:
                 return {"problem": self._full()}
             async with visitor.turn:
-                settings = Settings.of(tuple(data["settings"]))
+                sent = Sent.of(data)
                 # Outside the limiter: others go on while a pack is loaded.
-                analyzer = await run_sync(self._engine.analyzer, settings.pack)
-                return await run_sync(self._analyse, visitor, data, settings, analyzer, came, limiter=self._limiter)
+                analyzer = await run_sync(self._engine.analyzer, sent.settings.pack)
+                return await run_sync(self._analyse, visitor, sent, analyzer, came, limiter=self._limiter)
         except FaceInsightError as error:
             return {"problem": str(error)}
         except Exception as error:
@@ -206,20 +228,18 @@ class Visitors:
             "and you are let in when one becomes free."
         )
 
-    def _analyse(
-        self, visitor: Visitor, data: Answer, settings: Settings, analyzer: FaceAnalyzer, came: float
-    ) -> Answer:
-        time_s = float(data["time"])
+    def _analyse(self, visitor: Visitor, sent: Sent, analyzer: FaceAnalyzer, came: float) -> Answer:
         # What is no number, or no end of time, would be the last frame ever taken.
-        if not visitor.time_s < time_s < math.inf:
+        if not visitor.time_s < sent.time_s < math.inf:
             return {"late": True}
-        visitor.time_s = time_s
-        picture = decode(data["picture"])
+        visitor.time_s = sent.time_s
+        picture = decode(sent.picture)
+        settings = sent.settings
         stream = visitor.stream_of(analyzer, settings)
         stream.min_face = settings.min_face or max(picture.shape) * SMALLEST_SHARE
-        analysis = stream.process(picture, time_s)
+        analysis = stream.process(picture, sent.time_s)
         visitor.pack, visitor.analysis = settings.pack, analysis
-        answer = views.overlay(analysis, settings.draw) | visitor.keep(int(data.get("record") or 0), analysis)
+        answer = views.overlay(analysis, settings.draw) | visitor.keep(sent.record, analysis)
         return answer | {"ms": round((time.perf_counter() - came) * 1000, 1)}
 
 
@@ -231,9 +251,8 @@ def decode(picture: str) -> npt.NDArray[np.uint8]:
     """
     try:
         content = base64.b64decode(picture[: MAX_BYTES * 4 // 3 + 4], validate=True)
-        image = Image.open(io.BytesIO(content), formats=("JPEG",))
-        if max(image.size) > MAX_SIDE or len(content) > MAX_BYTES:
-            raise ValueError("too large")
-        return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, TypeError) as error:
+        if len(content) > MAX_BYTES:
+            raise ValueError("it is too large")
+        return decode_frame(content, MAX_SIDE)
+    except (ValueError, TypeError, LookupError) as error:
         raise MediaError("The camera's frame cannot be read: reload the page.") from error

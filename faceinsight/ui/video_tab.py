@@ -158,7 +158,7 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
             path = need(path, "clip")
             with scratch_folder() as folder:
                 out = folder / f"{Path(path).stem}-faces.mp4"
-                steps = iter_clip(engine.analyzer(chosen.pack), path, out, options)
+                steps = iter_clip(engine.analyzer(chosen.pack), path, out, options, Path(path).name)
                 yield running(None)
                 shown_at = 0.0
                 result = None
@@ -179,7 +179,7 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
         if path is None:
             return VIDEO_HINT
         try:
-            info = probe(path)
+            info = probe(path, Path(path).name)
         except FaceInsightError as error:
             return f"⚠️ {error}"
         return (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from faceinsight.drawing import DrawOptions, color_of, label_lines, percent, text_height
+from faceinsight.drawing import DrawOptions, color_of, label_lines, text_height
 from faceinsight.people import Person
-from faceinsight.results import Classification, Face, FrameAnalysis, face_numbers
+from faceinsight.results import Classification, Face, FrameAnalysis, face_numbers, percent
 from faceinsight.ui.texts import NO_EMOTION, NO_FACE
 
 HEADERS = ["#", "Age", "Range", "Gender", "Emotion", "Score", "Box"]

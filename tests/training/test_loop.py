@@ -44,12 +44,12 @@ def train(out, steps, stop=None, resume=False):
 
 
 def test_a_network_learns_and_leaves_checkpoint_figures_and_plot(tmp_path):
-    loop, scores = train(tmp_path, 40)
+    loop, scores = train(tmp_path / "run", 40)
     assert max(scores) == 1.0
     assert loop.score == 1.0
     assert loop.best is not None
-    assert {p.name for p in tmp_path.iterdir()} == {"checkpoint.pt", "metrics.csv", "metrics.png"}
-    rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {"checkpoint.pt", "metrics.csv", "metrics.png"}
+    rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
     assert rows[0] == "step,minutes,cross,right"
     assert len(rows) > 5
 

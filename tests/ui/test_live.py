@@ -173,10 +173,12 @@ def test_a_time_that_is_none_does_no_harm(send, visitors, toy_pack, time_s):
     assert numbers(send(3)) == [1, 2]
 
 
-def test_other_nonsense_is_one_sentence_too(send, visitors):
+def test_other_nonsense_is_one_sentence_too(send, visitors, toy_pack):
     assert "no model pack called '/etc'" in send(pack="/etc")["problem"]
-    assert "Something unexpected" in send(threshold="high")["problem"]
-    assert "Something unexpected" in in_a_loop(visitors.frame("ann", {}))["problem"]
+    assert len(send(threshold="high")["faces"]) == 2
+    for nonsense in ({}, [], None, {"picture": PICTURE, "time": 10**400, "settings": [str(toy_pack), 0, 0, 5, 0, 0]}):
+        answer = in_a_loop(visitors.frame("ann", nonsense))
+        assert answer == {"problem": "What came with the camera's frame cannot be read: reload the page."}
 
 
 def test_places_are_bounded_and_become_free(send, visitors, monkeypatch):
@@ -339,3 +341,13 @@ def test_a_recording_is_bounded_and_has_no_gaps(send, visitors, monkeypatch):
     assert len(rows) == 4
     # Counted from the start of the recording, six frames before.
     assert float(rows[0]["time"]) >= 0.199
+
+
+def test_a_frame_of_very_many_scans_is_no_cameras(send):
+    buffer = io.BytesIO()
+    Image.fromarray(toy_picture(FACES)).save(buffer, "jpeg", progressive=True)
+    data = buffer.getvalue()
+    last = data.rindex(b"\xff\xda")
+    many = data[:last] + data[last:-2] * 2000 + data[-2:]
+    answer = send(picture=base64.b64encode(many).decode())
+    assert answer == {"problem": "The camera's frame cannot be read: reload the page."}

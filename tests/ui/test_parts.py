@@ -162,7 +162,7 @@ def test_what_is_no_list_of_photos_is_told_of(sent):
 
 
 def test_too_many_photos_are_told_of():
-    photo = {"name": "a.jpg", "path": "", "problem": "", "preview": False}
+    photo = {"name": "a.jpg", "file": None, "problem": "", "preview": False}
     assert len(Photo.all_of({"photos": [photo] * MAX_PHOTOS})) == MAX_PHOTOS
     with pytest.raises(MediaError, match=f"choose 1 to {MAX_PHOTOS}"):
         Photo.all_of({"photos": [photo] * (MAX_PHOTOS + 1)})

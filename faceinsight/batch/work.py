@@ -1,0 +1,142 @@
+"""The work on one file, whoever runs it: a photo or a clip in, a record and an annotated copy out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from faceinsight.analyzer import DET_THRESHOLD, FaceAnalyzer
+from faceinsight.clips import ClipAnalysis, ClipOptions, iter_clip
+from faceinsight.drawing import DrawOptions, caption, draw
+from faceinsight.export import Row, analysis_dict
+from faceinsight.media.image import encode_image, load_image
+from faceinsight.writing import write_file
+
+VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".3gp", ".ogv"))
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """How to analyse files.
+
+    Attributes:
+        det_threshold: Faces with a lower detection score, in [0, 1], are left out.
+        min_face: Faces whose longest side is shorter, in pixels, are left out.
+        rate: Analyses a second of a clip; None for every frame.
+        out: The folder for annotated copies, faces.csv and faces.json; None for none.
+        overwrite: Whether results that are in that folder may be replaced.
+        draw: What to draw into annotated copies.
+        smoothing: How steady a clip's answers are over time, from 0 (every frame's own) to 1.
+    """
+
+    det_threshold: float = DET_THRESHOLD
+    min_face: float = 0.0
+    rate: float | None = None
+    out: Path | None = None
+    overwrite: bool = False
+    draw: DrawOptions = DrawOptions()
+    smoothing: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What became of a file.
+
+    Attributes:
+        record: Plain values for JSON.
+        lines: The same as text for a person.
+    """
+
+    record: dict[str, Any]
+    lines: tuple[str, ...]
+
+
+def record_rows(record: dict[str, Any]) -> list[Row]:
+    """Returns the rows of a record for CSV: one a face (and analysed frame of a clip), led by the file's name."""
+    rows = record["rows"] if "rows" in record else record["faces"]
+    return [{"file": record["file"]} | {key: value for key, value in row.items() if key != "kps"} for row in rows]
+
+
+def annotated_suffix(file: Path) -> str:
+    """Returns how the name of a file's annotated copy ends."""
+    return "-faces.mp4" if _is_clip(file) else "-faces.jpg"
+
+
+def _is_clip(file: Path) -> bool:
+    return file.suffix.lower() in VIDEO_SUFFIXES
+
+
+def analyze_file(
+    analyzer: FaceAnalyzer,
+    file: Path,
+    target: Path | None,
+    options: BatchOptions,
+    on_progress: Callable[[str, float], None],
+) -> FileResult:
+    """Analyses a photo or a clip.
+
+    Args:
+        analyzer: The models.
+        file: The file.
+        target: Its annotated copy; None for none.
+        options: How to analyse it.
+        on_progress: Called with a clip's name and how much of it is done, in [0, 1].
+
+    Returns:
+        What there is to tell of it, with its annotated copy written.
+
+    Raises:
+        MediaError: If it cannot be read, or its annotated copy not be written.
+    """
+    head = {"file": str(file)} if target is None else {"file": str(file), "annotated": target.name}
+    if _is_clip(file):
+        return _clip(analyzer, file, target, options, head, on_progress)
+    return _photo(analyzer, file, target, options, head)
+
+
+def _photo(
+    analyzer: FaceAnalyzer, file: Path, target: Path | None, options: BatchOptions, head: dict[str, Any]
+) -> FileResult:
+    loaded = load_image(file, name=str(file))
+    analysis = analyzer.analyze(loaded.pixels, det_threshold=options.det_threshold, min_face=options.min_face)
+    if target is not None:
+        write_file(target, encode_image(draw(loaded.pixels, analysis.faces, options.draw)))
+    lines = [f"{file}: {len(analysis.faces)} faces"]
+    for number, face in enumerate(analysis.faces, start=1):
+        box = ", ".join(f"{v:.0f}" for v in face.bbox)
+        lines.append(f"  {' · '.join(caption(face, number))} · box {box}")
+    if loaded.note:
+        lines.append(f"  {loaded.note}")
+    return FileResult({**head, "note": loaded.note, **analysis_dict(analysis)}, tuple(lines))
+
+
+def _clip(
+    analyzer: FaceAnalyzer,
+    file: Path,
+    target: Path | None,
+    options: BatchOptions,
+    head: dict[str, Any],
+    on_progress: Callable[[str, float], None],
+) -> FileResult:
+    clip_options = ClipOptions(
+        rate=options.rate,
+        det_threshold=options.det_threshold,
+        min_face=options.min_face,
+        draw=options.draw,
+        smoothing=options.smoothing,
+    )
+    for step in iter_clip(analyzer, file, target, clip_options, name=str(file)):
+        if isinstance(step, ClipAnalysis):
+            clip = step
+        else:
+            on_progress(file.name, step.share)
+    on_progress(file.name, 1.0)
+    record = {**head, **clip.as_dict()}
+    people = len(record["people"])
+    followed = "1 person" if people == 1 else f"{people} people"
+    lines = [f"{file}: {followed}, {len(record['rows'])} faces in {len(clip.frames)} frames"]
+    if clip.note:
+        lines.append(f"  {clip.note}")
+    return FileResult(record, tuple(lines))

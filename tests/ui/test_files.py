@@ -1,0 +1,355 @@
+"""Files of visitors over HTTP: nobody gets, by whatever way, a file that is not theirs."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import time
+import urllib.parse
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from faceinsight.errors import MediaError
+from faceinsight.ui.files import FileStore
+from faceinsight.ui.visitors import Visitor
+from tests.conftest import ROOT
+from tests.serving import App, served
+
+META = {"meta": {"_type": "gradio.FileData"}}
+FILE = object()
+REFUSED = "This is no file that you uploaded here, or it has been deleted since: upload it again."
+
+
+@pytest.fixture(scope="module")
+def app(toy_pack, tmp_path_factory):
+    with served(tmp_path_factory.mktemp("app"), "--pack", toy_pack) as running:
+        yield running
+
+
+@pytest.fixture
+def photo(tmp_path, two_faces) -> Path:
+    path = tmp_path / "photo.png"
+    Image.fromarray(two_faces).save(path)
+    return path
+
+
+class Browser:
+    """Somebody with a session and, where they take cookies, a token of their own."""
+
+    count = 0
+
+    def __init__(self, app: App) -> None:
+        Browser.count += 1
+        self.app, self.session, self.cookie = app, f"session{Browser.count}", ""
+
+    def open(self) -> Browser:
+        """Opens the page, as browsers do."""
+        with closing(http.client.HTTPConnection(self.app.url.removeprefix("http://"), timeout=60)) as connection:
+            connection.request("GET", "/")
+            answer = connection.getresponse()
+            answer.read()
+            cookies = [value.split(";")[0] for name, value in answer.getheaders() if name.lower() == "set-cookie"]
+            self.cookie = "; ".join(cookies)
+        return self
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, bytes]:
+        if body is not None and not isinstance(body, bytes):
+            body, headers = json.dumps(body).encode(), {"Content-Type": "application/json"} | headers
+        if self.cookie:
+            headers["Cookie"] = self.cookie
+        with closing(http.client.HTTPConnection(self.app.url.removeprefix("http://"), timeout=60)) as connection:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+    def upload(self, path: Path) -> str:
+        content = form(path.read_bytes(), path.name)
+        status, answer = self.ask("POST", "/gradio_api/upload", content, **{"Content-Type": FORM})
+        assert status == 200, answer
+        return json.loads(answer)[0]
+
+    def stream(self, path: str) -> str:
+        """Returns what a stream of answers says, until the event is done."""
+        said = b""
+        headers = {"Cookie": self.cookie} if self.cookie else {}
+        with closing(http.client.HTTPConnection(self.app.url.removeprefix("http://"), timeout=60)) as connection:
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            while line := answer.readline():
+                said += line
+                if b"process_completed" in line:
+                    break
+        return said.decode()
+
+    def join(self, event: dict[str, Any], data: list[Any]) -> str:
+        """Does an event of the page as the page does; returns its answers."""
+        body = {"fn_index": event["id"], "data": data, "session_hash": self.session}
+        status, answer = self.ask("POST", "/gradio_api/queue/join", body)
+        assert status == 200, answer
+        return self.stream(f"/gradio_api/queue/data?session_hash={self.session}")
+
+    def config(self) -> dict[str, Any]:
+        return json.loads(self.ask("GET", "/config")[1])
+
+
+BOUNDARY = "a-boundary"
+FORM = f"multipart/form-data; boundary={BOUNDARY}"
+
+
+def form(content: bytes, name: str = "photo.png", field: str = "files") -> bytes:
+    """Returns a file as a browser's form sends it."""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n\r\n'
+    return head.encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def events_with(browser: Browser, elem_id: str) -> list[tuple[dict[str, Any], list[Any]]]:
+    """Returns the page's events that take a component, each with values for its inputs, FILE for its own."""
+    config = browser.config()
+    parts = {part["id"]: part for part in config["components"]}
+    (wanted,) = [part["id"] for part in parts.values() if part["props"].get("elem_id") == elem_id]
+    found = []
+    for event in config["dependencies"]:
+        if wanted in event["inputs"]:
+            values = [FILE if n == wanted else parts[n]["props"].get("value") for n in event["inputs"]]
+            found.append((event, values))
+    assert found
+    return found
+
+
+KINDS = {
+    "path": "{photo}",
+    "link": "{folder}/link.png",
+    "link inside": "{inside}",
+    "fifo": "{folder}/fifo",
+    "folder": "{folder}",
+    "upload folder": "{store}",
+    "relative": "{relative}",
+    "dots": "{store}/page/../../../photo.png",
+    "none": "{folder}/none.png",
+    "proc": "/proc/self/environ",
+    "root of proc": "/proc/self/root{photo}",
+    "zero": "/dev/zero",
+    "stdin": "/dev/stdin",
+    "file url": "file://{photo}",
+    "http url": "http://127.0.0.1:9/photo.png",
+    "nul": "{photo}\0.png",
+    "long": "/" + "a" * 100_000,
+    "surrogate": "/tmp/\ud800",
+    "empty": "",
+    "code": "faceinsight/__init__.py",
+}
+
+
+@pytest.fixture
+def stray(app, photo, request) -> str:
+    """A path of one of the kinds above, to what could be analysed if it were read."""
+    folder = photo.parent
+    (store,) = app.temporary.glob("faceinsight-*")
+    inside = store / "page" / "link.png"
+    (folder / "link.png").symlink_to(photo)
+    os.mkfifo(folder / "fifo")
+    inside.parent.mkdir(exist_ok=True)
+    inside.symlink_to(photo)
+    yield KINDS[request.param].format(
+        photo=photo, folder=folder, store=store, inside=inside, relative=os.path.relpath(photo, ROOT)
+    )
+    inside.unlink()
+
+
+def shapes(path: str) -> list[Any]:
+    """Returns what a client may send for a file: as it should be, and otherwise."""
+    return [
+        {"path": path},
+        {"path": path} | META,
+        {"path": path, "url": path, "is_stream": True} | META,
+        {"path": None, "url": path} | META,
+        {"path": path, "meta": None},
+        {"path": path, "meta": {"_type": "other"}},
+        {"path": [path]},
+        {"url": path},
+        [{"path": path} | META],
+        {"image": {"path": path}},
+    ]
+
+
+@pytest.mark.parametrize("stray", KINDS, indirect=True)
+def test_no_endpoint_reads_a_file_that_was_not_uploaded(app, stray):
+    visitor = Browser(app).open()
+    for endpoint, rest in (("analyze_image", [0.5, 0, ""]), ("analyze_video", [0, 0, 5, 0.5, 0, ""])):
+        for shape in shapes(stray)[:4]:
+            began = time.monotonic()
+            assert refused(visitor, endpoint, [shape, *rest]), (endpoint, shape)
+            assert time.monotonic() - began < 20
+    status, _ = visitor.ask("POST", "/gradio_api/run/analyze_image", {"data": [{"path": stray}, 0.5, 0, ""]})
+    assert status == 404
+    name = {"image": {"path": stray} | META, "det_threshold": 0.5, "min_face": 0, "pack": ""}
+    status, answer = visitor.ask("POST", "/gradio_api/call/v2/analyze_image", name)
+    assert status == 200
+    assert REFUSED in visitor.stream(f"/gradio_api/call/analyze_image/{json.loads(answer)['event_id']}")
+    assert "Traceback" not in app.output
+
+
+def refused(visitor: Browser, endpoint: str, data: list[Any]) -> bool:
+    status, answer = visitor.ask("POST", f"/gradio_api/call/{endpoint}", {"data": data})
+    assert status == 200, answer
+    said = visitor.stream(f"/gradio_api/call/{endpoint}/{json.loads(answer)['event_id']}")
+    return "event: error" in said and json.dumps(REFUSED) in said
+
+
+@pytest.mark.parametrize("stray", KINDS, indirect=True)
+def test_no_event_of_the_page_reads_a_file_that_was_not_uploaded(app, stray):
+    visitor = Browser(app).open()
+    for component in ("image-input", "video-input"):
+        for event, values in events_with(visitor, component):
+            for shape in shapes(stray)[:2]:
+                said = visitor.join(event, [shape if value is FILE else value for value in values])
+                assert f'"error":{json.dumps(REFUSED)}' in said, (component, event["id"], shape)
+            if not event["queue"]:
+                body = {"fn_index": event["id"], "data": [{"path": stray}], "session_hash": visitor.session}
+                status, answer = visitor.ask("POST", "/gradio_api/run/predict", body)
+                assert (status, REFUSED in answer.decode()) == (500, True)
+    assert "Traceback" not in app.output
+
+
+@pytest.mark.parametrize("stray", KINDS, indirect=True)
+def test_no_function_of_a_component_gets_a_file_that_was_not_uploaded(app, stray):
+    visitor = Browser(app).open()
+    for part in visitor.config()["components"]:
+        for name in part["props"].get("server_fns", ()):
+            for shape in shapes(stray):
+                body = {"data": shape, "component_id": part["id"], "session_hash": visitor.session, "fn_name": name}
+                status, answer = visitor.ask("POST", "/gradio_api/component_server", body)
+                # Half a pair of surrogates is no JSON to begin with.
+                assert (status, REFUSED in answer.decode() or stray == KINDS["surrogate"]) == (400, True)
+    assert "Traceback" not in app.output
+
+
+@pytest.mark.parametrize("stray", KINDS, indirect=True)
+def test_no_url_gives_a_file_that_was_not_uploaded(app, stray):
+    if stray.isascii() and len(stray) < 1000:
+        status, answer = Browser(app).open().ask("GET", f"/gradio_api/file={urllib.parse.quote(stray)}")
+        assert (status, json.loads(answer)) == (404, {"detail": REFUSED})
+
+
+def test_no_visitor_gets_a_file_of_another(app, photo):
+    ann, bob, program = Browser(app).open(), Browser(app).open(), Browser(app)
+    path = ann.upload(photo)
+    url = f"/gradio_api/file={urllib.parse.quote(path)}"
+    assert ann.ask("GET", url) == (200, photo.read_bytes())
+    assert not refused(ann, "analyze_image", [{"path": path} | META, 0.5, 0, ""])
+    for other in (bob, program):
+        for address in (url, url.replace("/visitors/", "/page/../visitors/"), f"{url}/"):
+            status, answer = other.ask("GET", address)
+            assert (status, json.loads(answer)) == (404, {"detail": REFUSED})
+        # By knowing the session as well: it is no secret.
+        other.session = ann.session
+        assert refused(other, "analyze_image", [{"path": path} | META, 0.5, 0, ""])
+        (event, values), *_ = events_with(other, "image-input")
+        assert REFUSED in other.join(event, [{"path": path} | META if value is FILE else value for value in values])
+
+
+@pytest.mark.parametrize("shape", range(10))
+def test_no_shape_of_a_request_hides_a_file(tmp_path, photo, shape):
+    store = FileStore(tmp_path / "store")
+    for kind in KINDS.values():
+        path = kind.format(
+            photo=photo, folder=tmp_path, store=store.root, inside=photo, relative=os.path.relpath(photo)
+        )
+        for value in ({"a": [{"b": shapes(path)[shape]}]}, [[shapes(path)[shape]]]):
+            with pytest.raises(MediaError, match=REFUSED):
+                store.admit(value, Visitor("a" * 32, browser=True))
+
+
+def test_a_file_is_for_whoever_uploaded_it(tmp_path, photo):
+    store = FileStore(tmp_path / "store")
+    ann, bob, program = Visitor("a" * 32, True), Visitor("b" * 32, True), Visitor("a" * 32, False)
+
+    def uploaded(by: Visitor) -> str:
+        path = store.folder_of(by) / "leaf" / "photo.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(photo.read_bytes())
+        return str(path)
+
+    hers, example = uploaded(ann), store.page / "leaf" / "photo.png"
+    example.parent.mkdir(parents=True)
+    example.write_bytes(b"")
+    assert store.admit([{"path": hers} | META], ann) == (
+        [{"path": hers, "orig_name": None, "size": photo.stat().st_size} | META],
+        [Path(hers)],
+    )
+    for other in (bob, program):
+        with pytest.raises(MediaError):
+            store.find(hers, other)
+    # Programs take no cookies: theirs are for whoever knows 128 random bits.
+    for visitor in (ann, bob, program):
+        assert store.find(uploaded(program), visitor)
+        assert store.find(str(example), visitor)
+    assert store.folder_of(program) != store.folder_of(program)
+
+
+def test_nothing_goes_to_a_handler_but_what_is_known_of_a_file(tmp_path):
+    store = FileStore(tmp_path)
+    path = store.page / "photo.png"
+    path.parent.mkdir()
+    path.write_bytes(b"12")
+    sent = {"path": str(path), "url": "http://elsewhere", "is_stream": True, "size": 9, "orig_name": ["x"], "more": 1}
+    (admitted,), _ = store.admit([sent | META], Visitor("a", True))
+    assert admitted == {"path": str(path), "orig_name": None, "size": 2} | META
+    (frame,), _ = store.admit([{"url": "data:image/jpeg;base64,aa", "path": None, "meta": 1}], Visitor("a", True))
+    assert frame == {"path": None, "url": "data:image/jpeg;base64,aa"}
+
+
+def deep(levels: int) -> Any:
+    value: Any = {"path": "/etc/passwd"}
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_no_depth_hides_a_file(tmp_path):
+    for levels in (1, 49, 50, 51, 900):
+        with pytest.raises(MediaError):
+            FileStore(tmp_path).admit(deep(levels), Visitor("a", True))
+
+
+@pytest.mark.parametrize(
+    "path", ["process_recording", "deep_link?session_hash=a", "proxy=http://a.hf.space", "file/etc/passwd", "vibe-code"]
+)
+def test_routes_that_the_page_does_not_use_are_closed(app, path):
+    for method in ("GET", "POST"):
+        assert Browser(app).ask(method, f"/gradio_api/{path}", b"x")[0] == 404
+
+
+def test_uploads_lie_under_a_path_that_cannot_be_guessed(app, photo):
+    visitor = Browser(app).open()
+    first, second = (Path(visitor.upload(photo)) for _ in range(2))
+    assert (first.name, first.parent.name) == (second.name, second.parent.name)
+    assert first.parents[1] != second.parents[1]
+    assert len(bytes.fromhex(first.parents[1].name)) == 16
+
+
+def test_an_upload_is_read_and_shown(app, photo):
+    visitor = Browser(app).open()
+    path = visitor.upload(photo)
+    (event, values), *_ = events_with(visitor, "image-input")
+    said = visitor.join(event, [{"path": path} | META if value is FILE else value for value in values])
+    assert "2 faces" in said
+    # What came of it is there for this visitor.
+    urls = re.findall(r'"url":"http://[^/]*(/gradio_api/file=[^"]*)"', said)
+    assert len(urls) > 5
+    for url in {*urls, f"/gradio_api/file={path}"}:
+        assert visitor.ask("GET", url)[0] == 200
+
+
+def test_the_examples_are_for_everybody(app):
+    visitor = Browser(app).open()
+    (examples,) = (part for part in visitor.config()["components"] if part["props"].get("elem_id") == "image-examples")
+    for (example,) in examples["props"]["samples"]:
+        assert visitor.ask("GET", f"/gradio_api/file={urllib.parse.quote(example['path'])}")[0] == 200
+        assert not refused(visitor, "analyze_image", [example, 0.5, 0, ""])
