@@ -72,8 +72,9 @@ class ImageTab {
       json: () => this.#download("json", "application/json"),
     };
     for (const [name, act] of Object.entries(clicks)) this.#part(name).addEventListener("click", act);
-    for (const example of element.querySelectorAll(".fi-examples img")) {
-      example.parentElement?.addEventListener("click", () => this.#example(/** @type {HTMLImageElement} */ (example)));
+    for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (element.querySelectorAll(".fi-examples button"))) {
+      button.disabled = false;
+      button.addEventListener("click", () => this.#example(/** @type {HTMLImageElement} */ (button.firstChild)));
     }
     this.#hold(this.#part("bare"));
     const frame = this.#part("frame");

@@ -38,7 +38,7 @@ def _heading(name: str) -> str:
 def examples(pictures: Sequence[Path]) -> str:
     """Returns a button with its picture for every example."""
     return "".join(
-        f'<button class="fi-plain" aria-label="Example {escape(path.name)}">'
+        f'<button class="fi-plain" disabled aria-label="Example {escape(path.name)}">'
         f'<img src="{escape(file_url(path))}" alt="{escape(path.name)}"></button>'
         for path in pictures
     )
