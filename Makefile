@@ -6,7 +6,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: app test lint types pytest tools lock screenshots benchmark clean
+.PHONY: app test lint types pytest tools pull-plugs lock screenshots benchmark clean
 
 app: .venv/app.stamp
 	$(BIN)/python app.py $(ARGS)
@@ -29,6 +29,10 @@ pytest: .venv/dev.stamp tools
 # A browser and strace: installed where apt-get may be run without a password, else Playwright's own browser.
 tools: .venv/dev.stamp
 	@$(BIN)/python -m tests.get_tools
+
+# Kills what writes at random moments, many times: minutes, where the tests take a few tries.
+pull-plugs: .venv/dev.stamp
+	PULL_PLUGS=50 $(BIN)/pytest tests/test_pulled_plugs.py $(ARGS)
 
 screenshots: .venv/dev.stamp
 	$(BIN)/python -m tests.browser.screenshots $(ARGS)

@@ -252,8 +252,10 @@ def _evaluate(args: argparse.Namespace) -> int:
     from faceinsight.evaluation import evaluate
     from faceinsight.evaluation.plots import check_plots, write_plots
     from faceinsight.export import to_json
-    from faceinsight.writing import write_file
+    from faceinsight.writing import clear_leftovers, write_file
 
+    if args.json not in (None, Path("-")):
+        clear_leftovers(args.json.parent)
     if args.plots is not None:
         check_plots()  # now, not after minutes of measuring
     report = evaluate(

@@ -48,8 +48,8 @@ class ResultFolder:
         self._files = files
         self._overwrite = overwrite
         self._so_far = folder / SO_FAR
-        # Names of annotated copies: of this run, and of an earlier one, which go where this one does not replace them.
-        self._annotated: set[str] = set()
+        self._finished = 0
+        # Annotated copies of an earlier run, which go in the end where this one has others.
         self._earlier: set[str] = set()
         self._lock = ExitStack()
 
@@ -60,7 +60,7 @@ class ResultFolder:
             clear_leftovers(self.folder)
             rescued = self._make_tables()
             self._check(rescued)
-            self._earlier = self._annotated_earlier()
+            self._earlier = self._annotated()
             make_folder(self._so_far)
             self._lock = locked.pop_all()
         return self
@@ -103,8 +103,8 @@ class ResultFolder:
 
     def add(self, record: dict[str, Any]) -> None:
         """Keeps the record of a finished file; raises MediaError where it cannot be written."""
-        self._annotated.add(record["annotated"])
-        write_file(self._so_far / f"{len(self._annotated):06}.json", to_json(record).encode())
+        self._finished += 1
+        write_file(self._so_far / f"{self._finished:06}.json", to_json(record).encode())
 
     def _records(self) -> list[Path]:
         return sorted(self._so_far.glob("[0-9]*.json"), key=lambda path: int(path.stem))
@@ -117,10 +117,10 @@ class ResultFolder:
         for text in self._texts():
             yield from record_rows(json.loads(text))
 
-    def _make_tables(self, even_empty: bool = False) -> int:
-        """Makes the tables of the finished files' records; returns how many there were."""
+    def _make_tables(self) -> int:
+        """Makes the tables of the finished files' records, if there are any; returns how many."""
         count = len(self._records())
-        if count or even_empty:
+        if count:
             try:
                 header = dict.fromkeys(key for row in self._rows() for key in row) or ("file", "face")
                 pieces = (piece.encode() for piece in csv_pieces(self._rows(), list(header)))
@@ -135,7 +135,7 @@ class ResultFolder:
             self._so_far.rmdir()
         return count
 
-    def _annotated_earlier(self) -> set[str]:
+    def _annotated(self) -> set[str]:
         """Returns the names of the annotated copies that the tables in the folder speak of."""
         with suppress(OSError, ValueError, TypeError):
             records = json.loads((self.folder / TABLES[1]).read_text(encoding="utf-8"))
@@ -147,9 +147,9 @@ class ResultFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._lock:
-            self._make_tables(even_empty=kind is None)
-            if kind is None:
-                for name in self._earlier - self._annotated:
+            if self._make_tables() and kind is None:
+                # A file that failed this time keeps the copy that it has.
+                for name in self._earlier - {target.name for target in self.targets}:
                     with suppress(OSError):
                         (self.folder / name).unlink()
 

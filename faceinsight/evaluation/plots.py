@@ -12,7 +12,7 @@ import numpy as np
 from faceinsight.errors import FaceInsightError
 from faceinsight.evaluation.metrics import AgeMetrics, BucketMetrics, ClassMetrics, DetectionMetrics, Floats
 from faceinsight.evaluation.report import Report
-from faceinsight.writing import make_folder, write_file
+from faceinsight.writing import clear_leftovers, make_folder, write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,6 +60,7 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
     if report.detection is not None:
         figures["precision-recall"] = _precision_recall(report.detection, report.curves, title)
     make_folder(folder)
+    clear_leftovers(folder)
     paths = []
     for name, figure in figures.items():
         buffer = io.BytesIO()
