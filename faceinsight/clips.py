@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from faceinsight.export import Row, rows_of
 from faceinsight.media.reader import Reader
 from faceinsight.media.video import VideoFrame, VideoInfo, VideoWriter
 from faceinsight.people import Person, people_of
+from faceinsight.portraits import Portraits
 from faceinsight.results import FrameAnalysis
 from faceinsight.stream import FaceStream
 
@@ -71,11 +72,13 @@ class ClipAnalysis:
         info: Size, rate and length of the video.
         frames: (seconds from the beginning, analysis) of every analysed frame.
         note: One sentence about what could not be read, or None.
+        portraits: By `track_id` the best picture of everybody, (h, w, 3) uint8 RGB, at most 160 pixels a side.
     """
 
     info: VideoInfo
     frames: tuple[tuple[float, FrameAnalysis], ...]
     note: str | None = None
+    portraits: Mapping[int, npt.NDArray[np.uint8]] = field(default_factory=dict, compare=False, repr=False)
 
     def people(self) -> tuple[Person, ...]:
         """Returns everybody who was followed, by number."""
@@ -130,6 +133,7 @@ def iter_clip(
     options: ClipOptions = ClipOptions(),
     name: str | None = None,
     reader: Reader = Reader(),
+    known: ClipAnalysis | None = None,
 ) -> Iterator[ClipProgress | ClipAnalysis]:
     """Analyses a video step by step, and writes it annotated where asked to.
 
@@ -142,6 +146,7 @@ def iter_clip(
         options: Which part, how often, what to draw.
         name: What to call the file in messages; its path where None.
         reader: Who reads the file.
+        known: The result of an earlier call for the same part of the same video: it is only drawn anew.
 
     Yields:
         A ClipProgress after every frame, then the ClipAnalysis.
@@ -155,6 +160,7 @@ def iter_clip(
     info = reader.probe(path, label)
     _check(options, info, label)
     analyses: list[tuple[float, FrameAnalysis]] = []
+    portraits = Portraits()
     notes = [info.note] if info.note else []
     broken = False
     last = options.start
@@ -167,10 +173,12 @@ def iter_clip(
         VideoWriter(out, info.fps, sound) if out else nullcontext() as writer,
     ):
         try:
-            for frame, analysis, fresh in _analyses(analyzer, frames, options, info.fps):
+            steps = _analyses(analyzer, frames, options, info.fps) if known is None else _known(frames, known)
+            for frame, analysis, fresh in steps:
                 last = frame.time
                 if fresh:
                     analyses.append((frame.time, analysis))
+                    portraits.add(frame.pixels, analysis)
                 drawn = draw(frame.pixels, analysis.faces, options.draw)
                 if writer is not None:
                     writer.write(drawn, frame.time - options.start)
@@ -188,7 +196,7 @@ def iter_clip(
     promised = min(options.end or info.duration, info.duration)
     if not broken and last < promised - max(1.0, 0.05 * promised):
         notes.append(f"{label} is cut short: it ends after {last:.1f} of {promised:.1f} seconds.")
-    yield ClipAnalysis(info, tuple(analyses), " ".join(notes) or None)
+    yield known or ClipAnalysis(info, tuple(analyses), " ".join(notes) or None, portraits.pictures())
 
 
 def analyze_clip(
@@ -229,3 +237,16 @@ def _analyses(
         if options.rate is not None:
             due = max(due, frame.time - 1 / options.rate) + 1 / options.rate
         yield frame, latest, True
+
+
+def _known(frames: Iterable[VideoFrame], known: ClipAnalysis) -> Iterator[tuple[VideoFrame, FrameAnalysis, bool]]:
+    """Yields what `_analyses` did, out of what it found then."""
+    coming = iter(known.frames)
+    latest = known.frames[0][1]
+    upcoming = next(coming, None)
+    for frame in frames:
+        fresh = False
+        while upcoming is not None and upcoming[0] <= frame.time:
+            latest, fresh = upcoming[1], True
+            upcoming = next(coming, None)
+        yield frame, latest, fresh

@@ -1,5 +1,5 @@
 // The people of a picture, a camera or a clip as cards: crop, age with its range, gender, emotion; one of them chosen.
-/** @import { CardFace, Shares } from "./types.d.ts" */
+/** @import { Card, Shares } from "./types.d.ts" */
 import { showBars } from "./timeline.js";
 
 const OLDEST = 100; // the end of the scale of ages, in years
@@ -8,7 +8,8 @@ const OLDEST = 100; // the end of the scale of ages, in years
  * @typedef {object} Options
  * @property {(emotion: string) => string} colorOf
  * @property {(id: number) => void} choose told of the number of who was chosen
- * @property {(canvas: HTMLCanvasElement, face: CardFace) => void} crop draws a face
+ * @property {(canvas: HTMLCanvasElement, someone: any) => void} crop draws a face
+ * @property {(someone: any) => string} [extra] further words
  */
 
 /** A list of cards, of which the arrow keys choose one. */
@@ -47,7 +48,7 @@ export class Cards {
   /**
    * Shows faces, each in the card that it had before.
    *
-   * @param {CardFace[]} faces
+   * @param {Card[]} faces
    * @param {number | null} chosen
    */
   show(faces, chosen) {
@@ -83,7 +84,7 @@ function newCard() {
   card.setAttribute("role", "option");
   card.innerHTML = `
     <canvas width="112" height="112"></canvas>
-    <div class="fi-who"><b></b><span class="fi-age"></span><span class="fi-gender"></span></div>
+    <div class="fi-who"><b></b><span class="fi-age"></span><span class="fi-gender"></span><span class="fi-extra"></span></div>
     <div class="fi-range"><i></i><b></b></div>
     <div class="fi-mood"><span></span><div class="fi-shares"></div></div>
     <div class="fi-bars"></div>`;
@@ -92,17 +93,19 @@ function newCard() {
 
 /**
  * @param {HTMLElement} card
- * @param {CardFace} face
+ * @param {Card} someone
  * @param {boolean} selected
  * @param {Options} options
  */
-function fill(card, { id, color, age, range, gender, emotion, ...face }, selected, { colorOf, crop }) {
+function fill(card, someone, selected, { colorOf, crop, extra }) {
+  const { id, color, age, range, gender, emotion } = someone;
   const part = (/** @type {string} */ name) => /** @type {HTMLElement} */ (card.querySelector(name));
   card.style.setProperty("--face", color);
-  crop(/** @type {HTMLCanvasElement} */ (part("canvas")), { id, color, age, range, gender, emotion, ...face });
+  crop(/** @type {HTMLCanvasElement} */ (part("canvas")), someone);
   part(".fi-who b").textContent = id ? `#${id}` : "–";
   part(".fi-age").textContent = age === null ? "" : `${age} years${range ? ` (${range[0]}–${range[1]})` : ""}`;
   part(".fi-gender").textContent = gender ? sure(gender) : "";
+  part(".fi-extra").textContent = extra?.(someone) ?? "";
   part(".fi-range").hidden = age === null;
   if (age !== null) {
     const [low, high] = (range ?? [age, age]).map((years) => Math.min(years, OLDEST));

@@ -23,13 +23,57 @@ export interface LiveFace extends Face {
   emotion: Shares | null;
 }
 
-/** A face with what its card says. */
-export interface CardFace extends LiveFace {
+/** What a card says of somebody. */
+export interface Card {
+  id: number;
+  color: string;
   /** In years. */
   age: number | null;
   /** The least and the greatest. */
   range: [number, number] | null;
   gender: Shares | null;
+  emotion: Shares | null;
+}
+
+/** A face of a photo. */
+export interface CardFace extends LiveFace, Card {
+  id: number;
+  color: string;
+  emotion: Shares | null;
+}
+
+/** Somebody in a clip. */
+export interface ClipPerson extends Card {
+  /** On screen. */
+  seconds: number;
+  /** When first seen, in seconds of the clip. */
+  first: number;
+  /** A data URL; "" for none. */
+  portrait: string;
+}
+
+/** The server's, about a clip: what it is, how far its analysis is, or what was found. */
+export interface ClipAnswer {
+  /** The number of the request. */
+  request: number;
+  phase: "ready" | "running" | "done" | "failed";
+  words: string;
+  /** Once ready: the first frame, as a data URL. */
+  poster: string;
+  /** While running: in [0, 1]. */
+  share: number;
+  /** While running: the last frame, as a data URL. */
+  preview: string;
+  /** Once done: where the part that was looked at begins, in seconds of the clip. */
+  start: number;
+  note: string;
+  people: ClipPerson[];
+  /** HTML. */
+  charts: string;
+  rows: (string | number)[][];
+  left_out: string;
+  /** Addresses. */
+  files: { clip: string; csv: string; people: string; json: string };
 }
 
 /** The server's, about one photo. */

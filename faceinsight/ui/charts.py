@@ -41,7 +41,8 @@ def emotion_charts(people: Sequence[Person], start: float, end: float) -> str:
     labels = longest[0].emotion.labels if longest[0].emotion else ()
     legend = "".join(f'<span><i style="background: {_color(label)}"></i>{escape(label)}</span>' for label in labels)
     rows = "".join(
-        f"<div><b>#{person.track_id}</b>{_chart(person, labels, start, max(end - start, 1e-3))}</div>"
+        f'<div data-id="{person.track_id}" data-start="{start:.3f}" data-end="{end:.3f}"><b>#{person.track_id}</b>'
+        f"{_chart(person, labels, start, max(end - start, 1e-3))}</div>"
         for person in sorted(longest, key=lambda person: person.track_id)
     )
     more = f"<p>The {MAX_CHARTS} people longest on screen, of {len(known)}.</p>" if len(known) > MAX_CHARTS else ""

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from abc import ABCMeta
 from typing import Any
 
 import gradio as gr
-import numpy as np
-import numpy.typing as npt
 from gradio.component_meta import ComponentMeta
 from gradio.data_classes import ImageData
-
-from faceinsight.media.image import encode_image
-
-STREAM_QUALITY = 80
 
 
 def within(ends: tuple[float, float], value: Any) -> float:
@@ -60,22 +53,6 @@ class Camera(gr.Image, metaclass=_PlainMeta):
 
     def preprocess(self, payload: ImageData | None) -> None:
         """Returns None, undecoded."""
-
-
-class LiveImage(gr.Image, metaclass=_PlainMeta):
-    """An image output that goes to the page as a JPEG in a data URL.
-
-    Gradio would write every frame to disk: slower, and a face on a disk.
-    """
-
-    is_template = True
-
-    def postprocess(self, value: npt.NDArray[np.uint8] | None) -> ImageData | None:
-        """Encodes a frame, (H, W, 3) uint8 RGB."""
-        if value is None:
-            return None
-        content = base64.b64encode(encode_image(value, quality=STREAM_QUALITY)).decode()
-        return ImageData(url=f"data:image/jpeg;base64,{content}", orig_name="frame.jpg")
 
 
 class BoundedSlider(gr.Slider, metaclass=_PlainMeta):

@@ -33,7 +33,6 @@ MEANINGS = {
     "Score": "How sure the detector is that this is a face.",
     "Box": "Left, top, right and bottom of the face, in pixels of the picture.",
 }
-VIDEO_HINT = "Upload an MP4, MOV, WebM or MKV clip, choose what to analyse, and press *Analyse*."
 
 ABOUT = """
 ### What the numbers mean, and what they do not

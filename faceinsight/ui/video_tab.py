@@ -1,56 +1,148 @@
-"""The Video tab: a clip in; the annotated clip, a table and files out."""
+"""The Video tab: a clip in; the annotated clip, its people, charts, a table and files out."""
 
 from __future__ import annotations
 
+import base64
+import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from faceinsight.clips import ClipAnalysis, ClipOptions, ClipProgress, iter_clip
-from faceinsight.errors import FaceInsightError
+from faceinsight.clips import ClipAnalysis, ClipOptions, iter_clip
+from faceinsight.errors import MediaError
 from faceinsight.export import csv_bytes, to_json
-from faceinsight.media.video import probe
+from faceinsight.media.image import encode_image
+from faceinsight.media.video import probe, read_frames
 from faceinsight.ui import views
-from faceinsight.ui.charts import emotion_charts
-from faceinsight.ui.components import LiveImage
-from faceinsight.ui.engine import Engine, as_page_error, friendly
+from faceinsight.ui.charts import EMOTION_COLORS, OTHER_COLOR, emotion_charts
+from faceinsight.ui.engine import Engine, as_page_error
 from faceinsight.ui.files import publish, publish_file, scratch_folder
-from faceinsight.ui.parts import Settings, need, results_table
-from faceinsight.ui.texts import VIDEO_HINT
+from faceinsight.ui.parts import Settings, need
+from faceinsight.ui.scripts import file_url, run_script
+from faceinsight.ui.templates import table_head, template
 
 # How often the preview and the bar move.
 UPDATE_EVERY_S = 0.4
-RATES = (("every frame", 0), ("10 a second", 10), ("5 a second", 5), ("2 a second", 2))
+# How long the analysis of a clip is kept for another look at it, after the last one.
+STATE_SECONDS = 1800
+
+Answer = dict[str, Any]
 
 
-def progress_html(share: float, seconds_left: float | None) -> str:
-    """Returns the progress bar with the time left, where that is known yet."""
-    minutes, seconds = divmod(round(seconds_left or 0), 60)
-    left = f"about {minutes} min {seconds} s left" if minutes else f"about {seconds} s left"
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A clip that the page asks about.
+
+    Attributes:
+        name: The visitor's name for it.
+        path: Where it was uploaded to.
+        options: Which part of it to look at, and how often.
+        anew: Whether what is known of it is only to be drawn anew.
+    """
+
+    name: str
+    path: str
+    options: ClipOptions
+    anew: bool
+
+    @classmethod
+    def of(cls, request: Any) -> Clip:
+        """Reads what the page sent.
+
+        Raises:
+            MediaError: If it names no clip.
+        """
+        try:
+            file = request["file"]
+            name = str(request["name"])[:255]
+            start, end, rate = (_number(request[key]) for key in ("start", "end", "rate"))
+            anew = bool(request["anew"])
+        except (KeyError, TypeError) as error:
+            raise MediaError("There is no clip yet: upload one first.") from error
+        path = need(file and file["path"], "clip")
+        return cls(name, path, ClipOptions(start, end or None, rate or None), anew)
+
+
+def _number(value: Any) -> float:
+    """Returns a number above zero that the page sent; 0 for what is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return 0.0
+    return number if math.isfinite(number) and number > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known of the clip on the stage: which one, which part of it, and its analysis."""
+
+    clip: Clip
+    analysis: ClipAnalysis
+
+
+def first_look(clip: Clip) -> Answer:
+    """Returns what a clip says of itself: `words`, and `poster`, its first frame as a data URL."""
+    info = probe(clip.path, clip.name)
+    frame = next(read_frames(clip.path, name=clip.name))
+    poster = base64.b64encode(encode_image(frame.pixels, quality=80)).decode()
+    return {
+        "phase": "ready",
+        "words": f"{info.duration:.1f} seconds, {info.width} x {info.height} pixels, {info.fps:.3g} frames a second.",
+        "poster": f"data:image/jpeg;base64,{poster}",
+    }
+
+
+def progress(share: float, seconds_left: float | None) -> str:
+    """Returns how far a job is, in words."""
     if seconds_left is None:
-        left = "starting"
-    return (
-        f'<div class="clip-progress" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{share * 100:.0f}"><div style="width: {share:.1%}"></div></div>'
-        f'<p class="clip-left">{share:.0%} · {left}</p>'
-    )
+        return "starting"
+    minutes, seconds = divmod(round(seconds_left), 60)
+    return f"{share:.0%} · about {f'{minutes} min ' if minutes else ''}{seconds} s left"
 
 
-def clip_summary(result: ClipAnalysis, people: int) -> str:
-    """Returns a line in Markdown about an analysed clip with so many people."""
-    seen = sum(1 for _, analysis in result.frames if analysis.faces)
+def clip_summary(result: ClipAnalysis) -> str:
+    """Returns a line about an analysed clip."""
+    people = len(result.people())
     most = max(len(analysis.faces) for _, analysis in result.frames)
-    rows = sum(len(analysis.faces) for _, analysis in result.frames)
-    line = (
-        f"**{len(result.frames)} frames** analysed, {seen} with faces, at most {views.count_faces(most)} at once; "
-        f"{'**1 person**' if people == 1 else f'**{people} people**'} followed."
+    return (
+        f"{'1 person' if people == 1 else f'{people} people'}, at most {views.count_faces(most)} at once, in "
+        f"{len(result.frames)} frames."
     )
-    if rows > views.MAX_TABLE_ROWS:
-        line += f" The table shows {views.MAX_TABLE_ROWS} of {rows} rows; the CSV has all."
-    return line if result.note is None else f"{line}  \n⚠️ {result.note}"
+
+
+def clip_answer(clip: Clip, result: ClipAnalysis, out: Path) -> Answer:
+    """Returns all that the page shows of an analysed clip, and publishes its files.
+
+    Args:
+        clip: What was asked for.
+        result: Its analysis.
+        out: The annotated clip, which is moved.
+    """
+    stem = Path(clip.name).stem
+    people = result.people()
+    files = {
+        "clip": publish_file(out),
+        "csv": publish(csv_bytes(result.rows(), ("time", "face")), f"{stem}.csv"),
+        "people": publish(csv_bytes([person.as_dict() for person in people], ("track_id",)), f"{stem}-people.csv"),
+        "json": publish(to_json({"file": clip.name, **result.as_dict()}), f"{stem}.json"),
+    }
+    rows = views.clip_table(result.frames)
+    all_rows = sum(len(analysis.faces) for _, analysis in result.frames)
+    return {
+        "phase": "done",
+        "words": clip_summary(result),
+        "note": result.note or "",
+        "start": clip.options.start,
+        "files": {kind: file_url(Path(path)) for kind, path in files.items()},
+        "people": [views.person_card(person, result.portraits.get(person.track_id)) for person in people],
+        "charts": emotion_charts(people, result.frames[0][0], result.frames[-1][0]),
+        "rows": rows,
+        "left_out": f"The first {len(rows)} of {all_rows} rows; the CSV has all." if all_rows > len(rows) else "",
+    }
 
 
 def build_video_tab(engine: Engine, settings: list[gr.components.Component], status: gr.Markdown) -> None:
@@ -61,161 +153,68 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
         settings: The drawer's components, in the order of `Settings`.
         status: The page's status line.
     """
-    with gr.Row(equal_height=False):
-        with gr.Column(min_width=280):
-            source = gr.Video(label="Clip", sources=["upload"], height=340, elem_id="video-input")
-            with gr.Row():
-                start = gr.Number(0, label="From (s)", minimum=0, min_width=90)
-                end = gr.Number(0, label="To (s), 0: end", minimum=0, min_width=90)
-                rate = gr.Dropdown(list(RATES), value=0, label="Analyse", min_width=120)
-            with gr.Row():
-                run = gr.Button("Analyse", variant="primary", elem_id="video-run")
-                cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="video-cancel")
-        with gr.Column(min_width=280):
-            with gr.Column(visible=False) as preview_frame:
-                preview = LiveImage(
-                    interactive=False,
-                    label="Preview",
-                    height=340,
-                    buttons=[],
-                    elem_id="video-preview",
-                )
-            annotated = gr.Video(label="Annotated clip", height=340, interactive=False, elem_id="video-output")
-            bar = gr.HTML("", elem_id="video-progress")
-    notice = gr.Markdown(VIDEO_HINT, elem_id="video-notice", elem_classes="notice")
-    people = results_table(
-        views.PEOPLE_HEADERS, views.PEOPLE_WIDTHS, "One row a person", 260, "video-people", visible=False
+    kept = gr.State(None, time_to_live=STATE_SECONDS)
+    stage = gr.HTML(
+        None,
+        html_template=template("video", head=table_head(views.CLIP_HEADERS)),
+        js_on_load=run_script(
+            "video.js",
+            "start",
+            "element",
+            "{ props, trigger, upload, watch }",
+            colors=EMOTION_COLORS,
+            other=OTHER_COLOR,
+        ),
+        apply_default_css=False,
+        padding=False,
+        elem_id="video-input",
     )
-    charts = gr.HTML("", elem_id="video-charts")
-    table = results_table(
-        views.CLIP_HEADERS,
-        views.CLIP_WIDTHS,
-        "One row a face and analysed frame",
-        360,
-        "video-table",
-    )
-    with gr.Row():
-        csv_file = gr.DownloadButton("Download CSV", interactive=False, min_width=150)
-        json_file = gr.DownloadButton("Download JSON", interactive=False, min_width=150)
 
-    def idle(message: str) -> dict[Any, Any]:
-        return {
-            preview: None,
-            preview_frame: gr.Column(visible=False),
-            annotated: gr.Video(visible=True),
-            bar: "",
-            notice: message,
-            run: gr.Button(interactive=True),
-            cancel: gr.Button(interactive=False),
-        }
+    def number_of(request: Any) -> Answer:
+        return {"request": request.get("request") if isinstance(request, dict) else None}
 
-    def running(step: ClipProgress | None) -> dict[Any, Any]:
-        if step is not None:
-            return {preview: step.preview, bar: progress_html(step.share, step.seconds_left)}
-        return {
-            preview_frame: gr.Column(visible=True),
-            annotated: gr.Video(value=None, visible=False),
-            bar: progress_html(0, None),
-            notice: "Analysing…",
-            run: gr.Button(interactive=False),
-            cancel: gr.Button(interactive=True),
-            people: gr.Dataframe(value=[], visible=False),
-            charts: "",
-            table: [],
-            csv_file: gr.DownloadButton(value=None, interactive=False),
-            json_file: gr.DownloadButton(value=None, interactive=False),
-        }
-
-    def finished(path: str, clip: str, result: ClipAnalysis, pack: str) -> dict[Any, Any]:
-        stem = Path(path).stem
-        seen = result.people()
-        return idle(clip_summary(result, len(seen))) | {
-            annotated: gr.Video(value=clip, visible=True),
-            people: gr.Dataframe(value=views.people_table(seen), visible=bool(seen)),
-            charts: emotion_charts(seen, result.frames[0][0], result.frames[-1][0]),
-            table: views.clip_table(result.frames),
-            csv_file: gr.DownloadButton(
-                value=publish(csv_bytes(result.rows(), ("time", "face")), f"{stem}.csv"),
-                interactive=True,
-            ),
-            json_file: gr.DownloadButton(value=publish(to_json(result.as_dict()), f"{stem}.json"), interactive=True),
-            status: engine.status(pack, result.frames[-1][1]),
-        }
-
-    def on_run(
-        path: str | None, start_s: float | None, end_s: float | None, per_second: int, *values: Any
-    ) -> Iterator[dict[Any, Any]]:
-        chosen = Settings.of(values)
-        options = ClipOptions(
-            start=start_s or 0.0,
-            end=end_s or None,
-            rate=per_second or None,
-            draw=chosen.draw,
-            smoothing=chosen.smoothing,
-            **chosen.detect,
-        )
+    def on_choice(request: Any) -> Answer:
         try:
-            path = need(path, "clip")
+            return number_of(request) | first_look(Clip.of(request))
+        except Exception as error:
+            return number_of(request) | {"phase": "failed", "words": as_page_error(error).message}
+
+    def on_run(request: Any, seen: Seen | None, *values: Any) -> Iterator[tuple[Any, Any, Any]]:
+        number, chosen = number_of(request), Settings.of(values)
+        try:
+            clip = Clip.of(request)
+            known = None
+            if clip.anew:
+                if seen is None or seen.clip.path != clip.path:
+                    raise MediaError("What was found in this clip is not kept any more: analyse it again.")
+                clip, known = replace(seen.clip, anew=True), seen.analysis
+            options = replace(clip.options, draw=chosen.draw, smoothing=chosen.smoothing, **chosen.detect)
             with scratch_folder() as folder:
-                out = folder / f"{Path(path).stem}-faces.mp4"
-                steps = iter_clip(engine.analyzer(chosen.pack), path, out, options, Path(path).name)
-                yield running(None)
-                shown_at = 0.0
-                result = None
-                for step in steps:
+                out = folder / f"{Path(clip.name).stem}-faces.mp4"
+                shown_at = -math.inf
+                for step in iter_clip(engine.analyzer(chosen.pack), clip.path, out, options, clip.name, known=known):
                     if isinstance(step, ClipAnalysis):
-                        result = step
+                        answer = number | clip_answer(clip, step, out)
+                        yield answer, Seen(clip, step), engine.status(chosen.pack, step.frames[-1][1])
                     elif time.monotonic() - shown_at >= UPDATE_EVERY_S:
                         shown_at = time.monotonic()
-                        yield running(step)
-                assert result is not None
-                yield finished(path, publish_file(out), result, chosen.pack)
-        except FaceInsightError as error:
-            yield idle(f"⚠️ {error}")
+                        preview = base64.b64encode(encode_image(step.preview, quality=70)).decode()
+                        yield (
+                            number
+                            | {
+                                "phase": "running",
+                                "share": step.share,
+                                "words": progress(step.share, step.seconds_left if step.share else None),
+                                "preview": f"data:image/jpeg;base64,{preview}",
+                            },
+                            gr.skip(),
+                            gr.skip(),
+                        )
         except Exception as error:
-            yield idle(f"⚠️ {as_page_error(error).message}")
+            answer = number | {"phase": "failed", "words": as_page_error(error).message}
+            yield answer, gr.skip(), engine.status(chosen.pack)
 
-    def on_upload(path: str | None) -> str:
-        if path is None:
-            return VIDEO_HINT
-        try:
-            info = probe(path, Path(path).name)
-        except FaceInsightError as error:
-            return f"⚠️ {error}"
-        return (
-            f"{info.duration:.1f} seconds, {info.width} x {info.height} pixels, "
-            f"{info.fps:.3g} frames a second. Press *Analyse*."
-        )
-
-    outputs = [
-        preview,
-        preview_frame,
-        annotated,
-        bar,
-        notice,
-        run,
-        cancel,
-        people,
-        charts,
-        table,
-        csv_file,
-        json_file,
-        status,
-    ]
-    source.change(friendly(on_upload), source, notice, show_progress="hidden", api_visibility="private")
-    job = run.click(
-        on_run,
-        [source, start, end, rate, *settings],
-        outputs,
-        show_progress="hidden",
-        concurrency_limit=2,
-        api_visibility="private",
-    )
-    cancel.click(
-        lambda: idle("Cancelled; nothing was kept."),
-        None,
-        [preview, preview_frame, annotated, bar, notice, run, cancel],
-        cancels=[job],
-        queue=False,
-        api_visibility="private",
-    )
+    common: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    stage.select(on_choice, stage, stage, concurrency_limit=4, **common)
+    job = stage.submit(on_run, [stage, kept, *settings], [stage, kept, status], concurrency_limit=2, **common)
+    stage.stop(None, None, None, cancels=[job], queue=False, api_visibility="private")

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from faceinsight.drawing import DrawOptions, color_of, label_lines, text_height
+from faceinsight.media.image import encode_image
 from faceinsight.people import Person
 from faceinsight.results import Classification, Face, FrameAnalysis, face_numbers, percent
 from faceinsight.ui.texts import NO_EMOTION, NO_FACE
 
 HEADERS = ["#", "Age", "Range", "Gender", "Emotion", "Score", "Box"]
-# In pixels: a phone scrolls the table sideways instead of breaking words.
-WIDTHS = ["40px", "60px", "80px", "125px", "150px", "75px", "155px"]
 CLIP_HEADERS = ["Time (s)", *HEADERS]
-CLIP_WIDTHS = ["90px", *WIDTHS]
-PEOPLE_HEADERS = ["#", "On screen", "Age", "Range", "Gender", "Mostly", "Emotions"]
-PEOPLE_WIDTHS = ["40px", "85px", "60px", "80px", "125px", "110px", "330px"]
 # Beyond this a table in a page is no help; the CSV has all rows.
 MAX_TABLE_ROWS = 500
 _UNKNOWN = "–"
@@ -64,24 +63,35 @@ def clip_table(frames: tuple[tuple[float, FrameAnalysis], ...]) -> Cells:
     return rows[:MAX_TABLE_ROWS]
 
 
-def people_table(people: Sequence[Person]) -> Cells:
-    """Returns the table of a clip's people, one row each, in the order of `PEOPLE_HEADERS`."""
-    rows: Cells = []
-    for person in people:
-        emotion = person.emotion
-        shares = sorted(emotion.as_dict().items(), key=lambda item: -item[1]) if emotion else []
-        rows.append(
-            [
-                person.track_id,
-                f"{person.seconds:.1f} s",
-                _age_cell(person.age),
-                _range_cell(person.age_range),
-                _class_cell(person.gender),
-                emotion.label if emotion else _UNKNOWN,
-                " · ".join(f"{label.lower()} {percent(share)}" for label, share in shares if share >= 0.01) or _UNKNOWN,
-            ]
-        )
-    return rows[:MAX_TABLE_ROWS]
+def person_card(person: Person, portrait: npt.NDArray[np.uint8] | None) -> dict[str, Any]:
+    """Returns what the page's card says of somebody in a clip, as plain values.
+
+    Args:
+        person: The person.
+        portrait: The best picture of them, (h, w, 3) uint8 RGB, or None.
+
+    Returns:
+        `id`, `color`, `age`, `range`, `gender` and `emotion` as of `overlay`, `seconds` (on screen), `first`
+        (seconds from the beginning of the clip) and `portrait` (a data URL, or "").
+    """
+    content = "" if portrait is None else base64.b64encode(encode_image(portrait)).decode()
+    return {
+        **_card(person, person.track_id),
+        "seconds": round(person.seconds, 2),
+        "first": round(person.first, 3),
+        "portrait": content and f"data:image/jpeg;base64,{content}",
+    }
+
+
+def _card(someone: Face | Person, number: int) -> dict[str, Any]:
+    return {
+        "id": number,
+        "color": "rgb({} {} {})".format(*color_of(number)),
+        "age": someone.age and round(someone.age),
+        "range": someone.age_range and [round(years) for years in someone.age_range],
+        "gender": _shares(someone.gender),
+        "emotion": _shares(someone.emotion),
+    }
 
 
 def overlay(analysis: FrameAnalysis, options: DrawOptions) -> dict[str, Any]:
@@ -103,15 +113,10 @@ def overlay(analysis: FrameAnalysis, options: DrawOptions) -> dict[str, Any]:
         "without": "" if "emotion" in analysis.stages else dict(analysis.missing).get("emotion", NO_EMOTION),
         "faces": [
             {
-                "id": number,
+                **_card(face, number),
                 "box": [round(v, 1) for v in face.bbox],
-                "color": "rgb({} {} {})".format(*color_of(number)),
                 "lines": label_lines(face, number, options.labels, text_px),
                 "cells": cells(face, number),
-                "age": face.age and round(face.age),
-                "range": face.age_range and [round(years) for years in face.age_range],
-                "gender": _shares(face.gender),
-                "emotion": _shares(face.emotion),
             }
             for face, number in zip(analysis.faces, face_numbers(analysis.faces), strict=True)
         ],

@@ -53,7 +53,7 @@ def test_every_tab(real_browser, real_app, shared, look, size, dark):
     expect(visit.page.locator("#video-notice")).to_contain_text("4.7 seconds")
     visit.page.locator("#video-run").click()
     expect(visit.page.locator("#video-notice")).to_contain_text("56 frames", timeout=90_000)
-    expect(visit.page.locator("#video-output video")).to_be_visible()
+    expect(visit.page.locator("#video-files")).to_be_visible()
     visit.screenshot(PICTURES / f"{look}-video.png")
 
     visit.tab(TABS[3])

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import base64
-import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,18 +7,16 @@ from dataclasses import replace
 import gradio as gr
 import numpy as np
 import pytest
-from PIL import Image
 
 from faceinsight import FaceInsightError, MediaError, PackError
 from faceinsight.drawing import DrawOptions
 from faceinsight.packs import locate
 from faceinsight.ui import Engine
 from faceinsight.ui.about_tab import download_progress, pack_rows
-from faceinsight.ui.components import LiveImage
 from faceinsight.ui.engine import as_page_error, friendly
 from faceinsight.ui.image_tab import MAX_PHOTOS, Photo, example_pictures
 from faceinsight.ui.parts import Settings, need
-from faceinsight.ui.video_tab import progress_html
+from faceinsight.ui.video_tab import progress
 from faceinsight.ui.views import MAX_TABLE_ROWS, clip_table, overlay, photos_summary, summary, table
 
 
@@ -71,16 +67,6 @@ def test_errors_become_sentences_without_traceback(caplog):
     assert friendly(lambda x: x + 1)(1) == 2
     with pytest.raises(FaceInsightError, match="no clip yet: upload one"):
         need(None, "clip")
-
-
-def test_live_frames_are_jpegs_in_a_data_url(two_faces):
-    component = LiveImage()
-    data = component.postprocess(two_faces)
-    kind, content = data.url.split(",")
-    assert kind == "data:image/jpeg;base64"
-    assert data.path is None
-    assert Image.open(io.BytesIO(base64.b64decode(content))).size == (640, 480)
-    assert component.postprocess(None) is None
 
 
 def test_settings_of_the_side_panel():
@@ -137,9 +123,8 @@ def test_tables_and_summaries(toy_analyzer, two_faces):
 
 
 def test_progress_in_words():
-    assert "about 1 min 5 s left" in progress_html(0.5, 65)
-    assert 'aria-valuenow="50"' in progress_html(0.5, 65)
-    assert "0% · starting" in progress_html(0, None)
+    assert progress(0.5, 65) == "50% · about 1 min 5 s left"
+    assert progress(0, None) == "starting"
     seen = []
     download_progress(lambda *step: seen.append(step))("m.onnx", 1_000_000, 2_000_000)
     assert seen == [(0.5, "m.onnx: 1.0 of 2.0 MB")]
