@@ -20,6 +20,7 @@ from faceinsight.ui.files import FileStore
 from faceinsight.ui.visitors import Visitor
 from tests.conftest import ROOT
 from tests.serving import App, served
+from tests.toy_media import toy_frames, write_clip
 
 META = {"meta": {"_type": "gradio.FileData"}}
 FILE = object()
@@ -338,18 +339,30 @@ def test_an_upload_is_read_and_shown(app, photo):
     visitor = Browser(app).open()
     path = visitor.upload(photo)
     (event, values), *_ = events_with(visitor, "image-input")
-    said = visitor.join(event, [{"path": path} | META if value is FILE else value for value in values])
+    asked = {"request": 1, "photos": [{"file": {"path": path}, "name": "photo.png", "problem": "", "preview": True}]}
+    said = visitor.join(event, [asked if value is FILE else value for value in values])
     assert "2 faces" in said
-    # What came of it is there for this visitor.
-    urls = re.findall(r'"url":"http://[^/]*(/gradio_api/file=[^"]*)"', said)
-    assert len(urls) > 5
-    for url in {*urls, f"/gradio_api/file={path}"}:
-        assert visitor.ask("GET", url)[0] == 200
+    assert visitor.ask("GET", f"/gradio_api/file={path}")[0] == 200
+
+
+def test_what_is_made_of_an_upload_is_there_for_its_visitor_alone(app, tmp_path):
+    visitor = Browser(app).open()
+    path = visitor.upload(write_clip(tmp_path / "clip.mp4", toy_frames(3)))
+    (event, values) = next(pair for pair in events_with(visitor, "video-input") if len(pair[1]) > 1)
+    asked = {"file": {"path": path}, "name": "clip.mp4", "start": 0, "end": 0, "rate": 0, "anew": False}
+    said = visitor.join(event, [asked if value is FILE else value for value in values])
+    urls = set(re.findall(r'"\./(gradio_api/file=[^"]*)"', said))
+    assert len(urls) == 4
+    stranger = Browser(app).open()
+    for url in urls:
+        assert visitor.ask("GET", f"/{url}")[0] == 200
+        assert stranger.ask("GET", f"/{url}")[0] == 404
 
 
 def test_the_examples_are_for_everybody(app):
     visitor = Browser(app).open()
-    (examples,) = (part for part in visitor.config()["components"] if part["props"].get("elem_id") == "image-examples")
-    for (example,) in examples["props"]["samples"]:
-        assert visitor.ask("GET", f"/gradio_api/file={urllib.parse.quote(example['path'])}")[0] == 200
-        assert not refused(visitor, "analyze_image", [example, 0.5, 0, ""])
+    (stage,) = (part for part in visitor.config()["components"] if part["props"].get("elem_id") == "image-input")
+    examples = re.findall(r'src="\./(gradio_api/file=[^"]*)"', stage["props"]["html_template"])
+    assert len(examples) == 2
+    for url in examples:
+        assert visitor.ask("GET", f"/{url}")[0] == 200
