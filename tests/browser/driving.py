@@ -97,7 +97,7 @@ class Visit:
     def rows(self, table: str) -> list[list[str]]:
         """Returns the cells of a table that the page's own code fills, without its header."""
         rows = self.page.locator(f"{table} tbody tr").all()
-        return [[cell.inner_text() for cell in row.locator("td").all()] for row in rows]
+        return [[cell.text_content() or "" for cell in row.locator("td").all()] for row in rows]
 
     def upload(self, where: str, path: Path | str) -> None:
         """Gives a file to an upload component."""
