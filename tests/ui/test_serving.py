@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -144,6 +145,7 @@ def test_the_python_client_of_the_readme(app, photo):
     assert "female" in done.stdout
 
 
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_the_curl_commands_of_the_readme(app, photo):
     code = readme_block("bash", "curl").replace("http://127.0.0.1:7860", app.url)
     done = subprocess.run(
