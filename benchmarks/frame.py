@@ -23,6 +23,7 @@ from benchmarks.pipeline import Frame, Step, frames, local_pack
 from faceinsight import FaceAnalyzer
 from faceinsight.packs import resolve
 from faceinsight.ui.live import SMALLEST_SHARE
+from faceinsight.writing import write_file
 
 SIZE = (640, 480)
 
@@ -89,7 +90,7 @@ def main() -> None:
     print(text)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text + "\n")
+        write_file(args.out, f"{text}\n".encode())
 
 
 if __name__ == "__main__":

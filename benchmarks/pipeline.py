@@ -40,6 +40,7 @@ from benchmarks.machine import machine
 from faceinsight import FaceAnalyzer, FaceStream, FrameAnalysis, draw, load_image
 from faceinsight.packs import resolve
 from faceinsight.ui.live import BUDGET_MS, SMALLEST_SHARE
+from faceinsight.writing import write_file
 
 Frame = npt.NDArray[np.uint8]
 Step = Callable[[Frame, float], object]
@@ -319,9 +320,9 @@ def main() -> None:
     print(f"\n{text}")
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(f"{text}\n")
+        write_file(args.out, f"{text}\n".encode())
         content = {"machine": machine(), "rows": [asdict(row) for row in rows]}
-        args.out.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
+        write_file(args.out.with_suffix(".json"), f"{json.dumps(content, indent=1)}\n".encode())
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import onnxruntime as ort
 from benchmarks.machine import machine
 from faceinsight.inference.session import usable_cpus
 from faceinsight.packs import resolve
+from faceinsight.writing import write_file
 
 # Pictures, height, width, channels.
 SHAPES = {
@@ -113,7 +114,7 @@ def main() -> None:
     print(text)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text)
+        write_file(args.out, text.encode())
 
 
 if __name__ == "__main__":

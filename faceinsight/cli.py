@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from faceinsight import __version__
 from faceinsight.errors import FaceInsightError, PackError
@@ -178,7 +178,7 @@ def _help(parser: argparse.ArgumentParser) -> int:
     return 0
 
 
-def _app(args: argparse.Namespace) -> int:
+def _app(args: argparse.Namespace) -> NoReturn:
     # Gradio takes seconds to import, and the other commands do without it.
     from faceinsight.ui import LaunchOptions, launch
 
@@ -189,7 +189,10 @@ def _app(args: argparse.Namespace) -> int:
             raise _UsageError("--auth needs a user and a password: give them as USER:PASS.")
         auth = (user, password)
     launch(LaunchOptions(args.host, args.port, args.share, auth, args.pack, args.models))
-    return 0
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads that analyse a clip would be waited for, or be cut short within native code that then aborts.
+    os._exit(0)
 
 
 def _analyze(args: argparse.Namespace) -> int:

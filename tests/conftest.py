@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from faceinsight import FaceAnalyzer
+from tests.material import ROOT as ROOT
+from tests.material import SHARED, Clips, is_own
 from tests.toy_models import genderage_table, toy_picture, write_toy_pack
-
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +32,12 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"real models, photos and clips are not at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
+    """Gives real faces in clips, by name."""
+    return Clips(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +73,18 @@ def real_pack(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 def real_analyzer(real_pack: Callable[..., Path]) -> FaceAnalyzer:
     """An analyzer with the real SCRFD 2.5g and genderage.onnx."""
     return FaceAnalyzer(real_pack())
+
+
+@pytest.fixture(scope="session")
+def compact() -> FaceAnalyzer:
+    """An analyzer with the pack that comes with the repository."""
+    return FaceAnalyzer("compact")
+
+
+@pytest.fixture
+def analyzer_for(request: pytest.FixtureRequest) -> Callable[[str], FaceAnalyzer]:
+    """Gives the analyzer for a photo or clip: the compact pack where it is ours, else SCRFD 2.5g and genderage.onnx."""
+    return lambda name: request.getfixturevalue("compact" if is_own(name) else "real_analyzer")
 
 
 @pytest.fixture

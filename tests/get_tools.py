@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.browser.find_chromium import find_chromium
 
 APT = Path(__file__).resolve().parents[1] / "scripts" / "apt.sh"
+TOOLS = {"strace": "what leaves the machine", "curl": "the README's curl commands"}
 # Enough where it can be reached at all.
 PATIENCE = {"PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": "10000"}
 
@@ -30,14 +31,16 @@ def playwright(*args: str) -> bool:
 
 
 def main() -> None:
-    """Gets a browser with a font, what Playwright runs on, and strace, where they are missing."""
+    """Gets a browser with a font, what Playwright runs on, and small programs, where they are missing."""
     drives = playwright("--version") or (apt("libatomic1") and playwright("--version"))
     if drives and find_chromium() is None and not apt("chromium", "fonts-dejavu-core"):
         playwright("install", "chromium")
     if not drives or find_chromium() is None:
         print("No Chromium could be had: the browser tests will be skipped.")
-    if sys.platform == "linux" and not shutil.which("strace") and not apt("strace"):
-        print("No strace could be had: nobody will watch what leaves the machine.")
+    if sys.platform == "linux":
+        for tool, used in TOOLS.items():
+            if not shutil.which(tool) and not apt(tool):
+                print(f"No {tool} could be had: {used} will not be tested.")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from PIL import Image
 import faceinsight
 from faceinsight.media.video import probe
 from tests.conftest import ROOT
+from tests.material import PHOTOS, SHARED, both
 from tests.toy_media import toy_frames, write_clip
 from tests.toy_models import toy_picture
 
@@ -195,11 +196,14 @@ def test_output_into_a_closed_pipe_is_no_error(photo, toy_pack):
     assert "BrokenPipe" not in done.stderr
 
 
-def test_real_photos(shared, real_pack):
-    photos = sorted((shared / "photos").glob("*.jpg"))
-    args = ["analyze", *photos, "--json", "--threshold", "0.6", "--pack", real_pack()]
-    records = json.loads(run(*args).stdout)
-    assert len(records) == 6
+@pytest.mark.parametrize(("where", "count"), both([("own", 8)], [("shared", 25)]))
+def test_real_photos(request, where, count):
+    photos, pack = list(PHOTOS.values()), "compact"
+    if where == "shared":
+        photos = sorted((SHARED / "photos").glob("*.jpg"))
+        pack = request.getfixturevalue("real_pack")()
+    records = json.loads(run("analyze", *photos, "--json", "--threshold", "0.6", "--pack", pack).stdout)
+    assert len(records) == len(photos)
     faces = [face for record in records for face in record["faces"]]
-    assert len(faces) >= 25
+    assert len(faces) >= count
     assert all(face["age"] is not None and face["gender"] for face in faces)

@@ -6,6 +6,7 @@ import pytest
 
 from faceinsight import ClipAnalysis, ClipOptions, MediaError, analyze_clip, iter_clip
 from faceinsight.media.video import probe, read_frames
+from tests.material import both
 from tests.toy_media import toy_frames, write_clip, write_tone
 from tests.toy_models import toy_picture
 
@@ -134,17 +135,19 @@ def test_no_smoothing_is_what_every_frame_says(toy_analyzer, clip):
         )
 
 
-def test_a_real_clip(shared, real_analyzer, tmp_path):
-    clip = shared / "clips" / "hamilton_multi_cuts.mp4"
-    result = analyze_clip(real_analyzer, clip, tmp_path / "out.mp4", ClipOptions(end=2.0, rate=2))
+@pytest.mark.parametrize(("name", "fps"), both([("film.mp4", 12)], [("hamilton_multi_cuts.mp4", 30)]))
+def test_a_real_clip(clips, analyzer_for, tmp_path, name, fps):
+    result = analyze_clip(analyzer_for(name), clips(name), tmp_path / "out.mp4", ClipOptions(end=1.9, rate=2))
     assert len(result.frames) == 4
     assert all(analysis.faces for _, analysis in result.frames)
-    assert probe(tmp_path / "out.mp4").frames == pytest.approx(60, abs=2)
+    assert probe(tmp_path / "out.mp4").frames == pytest.approx(1.9 * fps, abs=2)
 
 
-def test_a_face_that_leaves_a_real_phone_clip(shared, real_analyzer):
-    clip = shared / "clips" / "face_then_none.mov"
-    counts = [len(a.faces) for _, a in analyze_clip(real_analyzer, clip, options=ClipOptions(rate=2)).frames]
+@pytest.mark.parametrize("name", both(["leaves.mov"], ["face_then_none.mov"]))
+def test_a_face_that_leaves_a_real_phone_clip(clips, analyzer_for, name):
+    counts = [
+        len(a.faces) for _, a in analyze_clip(analyzer_for(name), clips(name), options=ClipOptions(rate=2)).frames
+    ]
     assert counts[0] == 1
     assert counts[-1] == 0
 

@@ -22,13 +22,17 @@ def tone(time: np.ndarray) -> np.ndarray:
     return 0.3 * np.sin(2 * np.pi * 440 * time)
 
 
-def write_clip(path: Path, frames: list[np.ndarray], fps: int = 10, sound: bool | Callable = False) -> Path:
-    """Writes frames as an H.264 MP4 whose index lies at the front, silent, with a tone, or with a function of time."""
+def write_clip(
+    path: Path, frames: list[np.ndarray], fps: int = 10, sound: bool | Callable = False, codec: str = "libx264"
+) -> Path:
+    """Writes frames as an MP4 whose index lies at the front, silent, with a tone, or with a function of time."""
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
-        video = container.add_stream("libx264", rate=fps)
+        video = container.add_stream(codec, rate=fps)
         video.height, video.width = frames[0].shape[:2]
         video.pix_fmt = "yuv420p"
-        video.options = {"crf": "12", "g": "5"}
+        video.options = {"crf": "12", "g": "5", "preset": "ultrafast" if codec == "libx265" else "superfast"}
+        if codec == "libx265":
+            video.options |= {"x265-params": "log-level=error"}
         if sound:
             audio = container.add_stream("aac", rate=16000)
             audio.layout = "mono"

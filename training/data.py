@@ -91,6 +91,38 @@ def read_faces(path: Path, cache: Path) -> Faces:
     return Faces(pictures, np.array([int(p[0]) for p in parts]), np.array([int(p[1]) for p in parts]), names)
 
 
+@dataclass(frozen=True, slots=True)
+class Portraits:
+    """FG-NET: pictures (N, 160, 160, 3) RGB, ages in years, numbers of the people, file names."""
+
+    pictures: Picture
+    ages: npt.NDArray[np.int64]
+    people: npt.NDArray[np.int64]
+    names: list[str]
+
+    @property
+    def folds(self) -> npt.NDArray[np.int64]:
+        """The fold of every picture's person: nobody is in two."""
+        return np.array([fold(name[:3]) for name in self.names])
+
+
+def read_portraits(path: Path, cache: Path) -> Portraits:
+    """Read fgnet.zip; names say person, A, age, and a letter where there are several: 043A12b.jpg."""
+    with zipfile.ZipFile(path) as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
+        pictures = _cached(cache / "fgnet.npy", lambda: np.stack([decode(archive.read(name)) for name in names]))
+    parts = [name.upper().removesuffix(".JPG").split("A", 1) for name in names]
+    ages, people = [int(p[1].rstrip("ABCDEFG")) for p in parts], [int(p[0]) for p in parts]
+    return Portraits(pictures, np.array(ages), np.array(people), names)
+
+
+def read_unlabelled(path: Path, cache: Path) -> Picture:
+    """Read the faces (N, S, S, 3) of a zip of pictures of one size, such as expw.zip, whatever their folders say."""
+    with zipfile.ZipFile(path) as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
+        return _cached(cache / f"{path.stem}.npy", lambda: np.stack([decode(archive.read(name)) for name in names]))
+
+
 EMOTIONS = ("Anger", "Contempt", "Disgust", "Fear", "Happiness", "Neutral", "Sadness", "Surprise")
 """HSEmotion's order."""
 FER_FOLDERS = {"angry": 0, "disgust": 2, "fear": 3, "happy": 4, "neutral": 5, "sad": 6, "surprise": 7}
@@ -247,4 +279,37 @@ def spoil(picture: Picture, rng: np.random.Generator, strength: float = 1.0) -> 
         quality = int(rng.integers(25, 85))
         _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
         picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return picture
+
+
+def scanned(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Return the picture (H, W, 3) as an old print on a scanner: grey, sepia or off colour, faded, grainy, unsharp."""
+    kind = rng.random()
+    if kind < 0.7:
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+        tone = np.array([1.0, 0.88, 0.68]) if kind < 0.35 else np.ones(3)
+        made = grey * (1 + (tone - 1) * rng.uniform(0.3, 1.2))
+        if rng.random() < 0.3:
+            made = made * 0.5 + picture * 0.5
+    else:
+        made = picture * np.exp(rng.normal(0, 0.15, 3))
+    low, high = rng.uniform(0, 50), rng.uniform(190, 255)
+    made = low + made * ((high - low) / 255)
+    if rng.random() < 0.5:
+        # Grain of the print, coarser than a pixel.
+        side = int(rng.integers(24, 81))
+        grain = rng.normal(0, rng.uniform(2, 9), (side, side)).astype(np.float32)
+        made = made + cv2.resize(grain, picture.shape[1::-1])[..., None]
+    if rng.random() < 0.3:
+        made = cv2.GaussianBlur(made, (0, 0), float(rng.uniform(0.6, 1.6)))
+    return np.clip(made, 0, 255).astype(np.uint8)
+
+
+def covered(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Return the picture with a rectangle of one colour, or of noise, over some part of it."""
+    height, width = picture.shape[:2]
+    h, w = int(rng.uniform(0.1, 0.4) * height), int(rng.uniform(0.1, 0.4) * width)
+    y, x = int(rng.integers(0, height - h)), int(rng.integers(0, width - w))
+    picture = picture.copy()
+    picture[y : y + h, x : x + w] = rng.integers(0, 256, (h, w, 3) if rng.random() < 0.3 else 3)
     return picture

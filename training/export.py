@@ -2,8 +2,7 @@ r"""Write a trained network as an ONNX file of the compact pack.
 
     python -m training.export detector --run RUN --data scenes.zip --shift -0.2 --out detector.onnx
     python -m training.export verifier --run RUN --data RUN/candidates.npz --shift 0.8 --out verifier.onnx
-    python -m training.export attributes --run RUN --data utkface.zip --teacher scrfd_2.5g_kps.onnx --mirror \
-        --out attributes.onnx
+    python -m training.export attributes --run RUN --data utkface.zip --mirror --out attributes.onnx
     python -m training.export emotion --run RUN --data fer2013.zip --votes ferplus.csv --balance 0.1 --mirror \
         --out emotion.onnx
 
@@ -100,7 +99,6 @@ def main() -> None:
     )
     parser.add_argument("--votes", type=Path, help="emotion: ferplus.csv, which says how rare an emotion is")
     parser.add_argument("--data", type=Path, required=True, help="what the ranges of the activations are taken from")
-    parser.add_argument("--teacher", type=Path, help="attributes: the detector that found the faces' key points")
     parser.add_argument(
         "--cache", type=Path, help="attributes: folder with decoded pictures (default: the first --run)"
     )
@@ -141,7 +139,7 @@ def main() -> None:
             elif arguments.stage == "emotion":
                 batches = expressions(arguments.data)
             else:
-                batches = people(arguments.data, arguments.teacher, arguments.cache or arguments.run[0])
+                batches = people(arguments.data, arguments.cache or arguments.run[0])
             quantize(exact, arguments.out, batches)
     print(f"{arguments.out}: {arguments.out.stat().st_size} bytes")
 

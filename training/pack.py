@@ -9,7 +9,7 @@ import argparse
 import hashlib
 from pathlib import Path
 
-from training import attributes, emotion, spoiling, verifier
+from training import attributes, emotion, people, spoiling, verifier
 from training.data import EMOTIONS
 
 DESCRIPTION = "Small networks that come with FaceInsight: they work at once, offline, and at camera rate on two cores."
@@ -58,7 +58,7 @@ def main() -> None:
         arguments.folder,
         "attributes",
         f'size = [{attributes.SIZE}, {attributes.SIZE}] # width, height\ncrop = "aligned"\n'
-        f'crop_scale = {attributes.CROP_SCALE}\noutput = "age_distribution"',
+        f'crop_scale = {people.CROP_SCALE}\noutput = "age_distribution"',
     )
     text += stage(
         arguments.folder,

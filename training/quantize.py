@@ -18,7 +18,6 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from training import attributes
-from training.alignment import cached_points, jittered
 from training.data import (
     TEST_FOLD,
     VALIDATION_FOLD,
@@ -26,11 +25,10 @@ from training.data import (
     Picture,
     fold,
     read_expressions,
-    read_faces,
     read_scenes,
-    spoil,
 )
 from training.detection import letterbox
+from training.people import utkface
 
 PICTURES = 512
 SCENES = 96
@@ -55,17 +53,11 @@ def scenes(path: Path) -> Iterator[Picture]:
         yield letterbox(scene.picture, 640)[0][None]
 
 
-def people(path: Path, teacher: Path, cache: Path) -> Iterator[Picture]:
+def people(path: Path, cache: Path) -> Iterator[Picture]:
     """Yield batches of training faces (B, 80, 80, 3), cut as in training."""
-    faces = read_faces(path, cache)
-    points, _, _ = cached_points(faces.pictures, teacher, 128, cache / "utkface_points.npz")
-    chosen = np.flatnonzero(~np.isin(faces.folds, (TEST_FOLD, VALIDATION_FOLD)))
+    pool, _, _ = utkface(path, cache)
     rng = np.random.default_rng(0)
-    cut = (
-        jittered(faces.pictures[i], points[i], attributes.SIZE, attributes.CROP_SCALE, rng)
-        for i in rng.permutation(chosen)[:PICTURES]
-    )
-    yield from _batched([spoil(crop, rng, 0.5) for crop in cut])
+    yield from _batched([pool.crop(i, attributes.SIZE, rng, calm=True) for i in pool.take(PICTURES, rng)])
 
 
 def expressions(path: Path) -> Iterator[Picture]:

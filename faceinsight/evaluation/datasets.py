@@ -338,12 +338,12 @@ def _choose_split(source: Source, names: Iterable[str], wanted: str | None) -> s
     if not there and wanted is None:
         return None
     if not there:
-        raise MediaError(f"{source.path.name} has no splits: ask for it without '{wanted}'.")
+        raise MediaError(f"{source.path} has no splits: ask for it without '{wanted}'.")
     for name in _DEFAULT_SPLITS if wanted is None else (_plain(wanted),):
         if name in there:
             return there[name]
     missing = "public test" if wanted is None else f"split '{wanted}'"
-    raise MediaError(f"{source.path.name} has no {missing}: choose the split {' or '.join(there.values())}.")
+    raise MediaError(f"{source.path} has no {missing}: choose the split {' or '.join(there.values())}.")
 
 
 def _plain(name: str) -> str:

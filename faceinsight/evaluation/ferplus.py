@@ -84,14 +84,14 @@ def read_ferplus(source: Source, votes: str | Path, split: str | None = None) ->
         else:
             samples.append(Sample(sample.name, counted, sample.load))
     if not samples:
-        raise MediaError(f"{Path(votes).name} has no majority for any picture of {source.path.name}: give its votes.")
+        raise MediaError(f"{votes} has no majority for any picture of {source.path}: give its votes.")
     return DataSet(tuple(samples), skipped, data.split)
 
 
 def _numbers(row: Mapping[str, str], columns: Sequence[str], path: Path, line: int) -> list[int]:
     cells = [row.get(column, "").strip() for column in columns]
     if not all(cell.isascii() and cell.isdigit() and len(cell) < 7 for cell in cells):
-        raise MediaError(f"Line {line} of {path.name} is not all numbers of votes: get another copy of the file.")
+        raise MediaError(f"Line {line} of {path} is not all numbers of votes: get another copy of the file.")
     return [int(cell) for cell in cells]
 
 

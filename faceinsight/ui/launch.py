@@ -6,19 +6,19 @@ import contextlib
 import io
 import logging
 import os
-import signal
 import socket
 import tempfile
 import threading
+import time
 import warnings
 from dataclasses import dataclass
-from types import FrameType
 
 import gradio as gr
 
 from faceinsight.errors import FaceInsightError
 from faceinsight.packs import AUTO
 from faceinsight.resources import asset
+from faceinsight.stopping import stoppable
 from faceinsight.ui.demo import build_demo
 from faceinsight.ui.door import GuardedApp
 from faceinsight.ui.engine import Engine
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 PORT = 7860
 MAX_UPLOAD = "500mb"
+# How long answers under way are waited for in the end.
+CLOSE_S = 1.0
 
 
 class LaunchError(FaceInsightError):
@@ -86,15 +88,11 @@ def launch(options: LaunchOptions = LaunchOptions()) -> None:
         LaunchError: If the port cannot be used.
     """
     check_port(options.host, options.port)
-    stop = threading.Event()
+    with stoppable(), contextlib.suppress(KeyboardInterrupt):
+        _serve(options)
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        # Whoever asks twice does not want to wait for visitors to be told.
-        signal.signal(number, signal.SIG_DFL)
 
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+def _serve(options: LaunchOptions) -> None:
     with tempfile.TemporaryDirectory(prefix="faceinsight-", ignore_cleanup_errors=True) as folder:
         # Uploads and results live and die with this folder.
         os.environ["GRADIO_TEMP_DIR"] = os.path.realpath(folder)
@@ -116,10 +114,14 @@ def launch(options: LaunchOptions = LaunchOptions()) -> None:
                 flush=True,
             )
         print("Press Ctrl+C to stop.", flush=True)
-        # In steps, as Windows does not interrupt an endless wait.
-        while not stop.wait(0.5):
-            pass
-        demo.close(verbose=False)
+        try:
+            while True:
+                time.sleep(60)
+        finally:
+            # Gradio waits for answers under way, up to seconds each; the visitors' files are to go in time.
+            closing = threading.Thread(target=demo.close, kwargs={"verbose": False}, daemon=True)
+            closing.start()
+            closing.join(CLOSE_S)
 
 
 def start(demo: gr.Blocks, options: LaunchOptions) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,22 +12,55 @@ from playwright.sync_api import expect
 
 from tests.browser.driving import DESKTOP, PHONE, TABS, Visit, chromium, write_camera
 from tests.conftest import ROOT
+from tests.material import both, photo
 from tests.serving import served
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 PICTURES = ROOT / "test-results"
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a visitor shows the page, and what it should say of it."""
+
+    photo: str
+    in_photo: int
+    before_camera: tuple[str, tuple[int, int, int, int] | None]  # a photo, and the part that the camera sees
+    in_camera: int
+    clip: str
+    length: str
+    frames: str
+
+
+OWN = Seen("t1.jpg", 6, ("t1.jpg", (0, 100, 660, 540)), 3, "two.mp4", "5.0 seconds", "60 frames")
+SHARED = Seen(
+    "meeting.jpg",
+    5,
+    ("group_selfie.jpg", None),
+    5,
+    "intel_head_pose_face_detection_female_and_male.mp4",
+    "4.7 seconds",
+    "56 frames",
+)
+
+
+@pytest.fixture(scope="module", params=both([OWN], [SHARED]), ids=lambda seen: seen.photo)
+def seen(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def real_app(real_pack, tmp_path_factory):
-    with served(tmp_path_factory.mktemp("app"), "--pack", real_pack()) as running:
+def real_app(seen, request, tmp_path_factory):
+    pack = "compact" if seen is OWN else request.getfixturevalue("real_pack")()
+    with served(tmp_path_factory.mktemp("app"), "--pack", pack) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def real_browser(shared, playwright, executable, tmp_path_factory):
-    photo = Image.open(shared / "photos" / "group_selfie.jpg").convert("RGB").resize((720, 480))
-    frames = [np.asarray(photo.crop((n, 0, n + 640, 480))) for n in (*range(20), *range(20, 0, -1))]
+def real_browser(seen, playwright, executable, tmp_path_factory):
+    name, part = seen.before_camera
+    picture = Image.open(photo(name)).convert("RGB").resize((720, 480), box=part)
+    frames = [np.asarray(picture.crop((n, 0, n + 640, 480))) for n in (*range(20), *range(20, 0, -1))]
     camera = write_camera(tmp_path_factory.mktemp("camera") / "camera.mjpeg", frames)
     with chromium(playwright, executable, camera) as running:
         yield running
@@ -34,30 +70,30 @@ def real_browser(shared, playwright, executable, tmp_path_factory):
     ("look", "size", "dark"),
     [("desktop", DESKTOP, False), ("phone", PHONE, False), ("dark", DESKTOP, True)],
 )
-def test_every_tab(real_browser, real_app, shared, look, size, dark):
+def test_every_tab(real_browser, real_app, clips, seen, look, size, dark):
     visit = Visit(real_browser, real_app.url, size, dark)
-    visit.upload("#image-input", shared / "photos" / "meeting.jpg")
-    expect(visit.page.locator("#image-notice")).to_contain_text("5 faces")
-    assert len(visit.rows("#image-table")) == 5
-    visit.screenshot(PICTURES / f"{look}-image.png")
+    visit.upload("#image-input", photo(seen.photo))
+    expect(visit.page.locator("#image-notice")).to_contain_text(f"{seen.in_photo} faces", timeout=20_000)
+    assert len(visit.rows("#image-table")) == seen.in_photo
+    visit.screenshot(PICTURES / Path(seen.photo).stem / f"{look}-image.png")
 
     visit.tab("Webcam")
     visit.start_camera()
-    expect(visit.page.locator("#webcam-notice")).to_contain_text("5 faces", timeout=20_000)
+    expect(visit.page.locator("#webcam-notice")).to_contain_text(f"{seen.in_camera} faces", timeout=20_000)
     assert visit.updates(4) >= 4
-    visit.screenshot(PICTURES / f"{look}-webcam.png")
+    visit.screenshot(PICTURES / Path(seen.photo).stem / f"{look}-webcam.png")
     visit.stop_camera()
 
     visit.tab("Video")
-    visit.upload("#video-input", shared / "clips" / "intel_head_pose_face_detection_female_and_male.mp4")
-    expect(visit.page.locator("#video-notice")).to_contain_text("4.7 seconds")
+    visit.upload("#video-input", clips(seen.clip))
+    expect(visit.page.locator("#video-notice")).to_contain_text(seen.length)
     visit.page.locator("#video-run").click()
-    expect(visit.page.locator("#video-notice")).to_contain_text("56 frames", timeout=90_000)
+    expect(visit.page.locator("#video-notice")).to_contain_text(seen.frames, timeout=90_000)
     expect(visit.page.locator("#video-files")).to_be_visible()
-    visit.screenshot(PICTURES / f"{look}-video.png")
+    visit.screenshot(PICTURES / Path(seen.photo).stem / f"{look}-video.png")
 
     visit.tab(TABS[3])
-    visit.screenshot(PICTURES / f"{look}-about.png")
+    visit.screenshot(PICTURES / Path(seen.photo).stem / f"{look}-about.png")
     assert visit.overflow() <= 0
     assert visit.elsewhere == []
     assert visit.errors == []

@@ -8,6 +8,7 @@ import pytest
 
 from faceinsight import DamagedMediaError, MediaError
 from faceinsight.media.video import VideoWriter, probe, read_frames
+from tests.material import both
 from tests.toy_media import toy_frames, turn_clip, write_clip, write_tone
 
 
@@ -127,13 +128,16 @@ def test_damage_in_the_middle_says_where(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "size", "seconds"),
-    [
-        ("hamilton_multi_cuts.mp4", (640, 360), 9.18),
-        ("face_then_none.mov", (960, 540), 6.4),
-        ("pexels_one_face.mp4", (640, 360), 19.7),
-    ],
+    both(
+        [("film.mp4", (640, 360), 8.0), ("leaves.mov", (640, 360), 5.0)],
+        [
+            ("hamilton_multi_cuts.mp4", (640, 360), 9.18),
+            ("face_then_none.mov", (960, 540), 6.4),
+            ("pexels_one_face.mp4", (640, 360), 19.7),
+        ],
+    ),
 )
-def test_real_clips(shared, name, size, seconds):
-    info = probe(shared / "clips" / name)
+def test_real_clips(clips, name, size, seconds):
+    info = probe(clips(name))
     assert (info.width, info.height) in (size, size[::-1])
     assert info.duration == pytest.approx(seconds, abs=0.05)

@@ -10,6 +10,7 @@ from faceinsight import FaceAnalyzer, ModelFileError, PackError
 from faceinsight.packs import home, load_spec, locate, pack_names, resolve
 from faceinsight.packs.locate import check_file
 from faceinsight.packs.spec import ModelFile
+from tests.material import SHARED, both
 
 
 @pytest.fixture
@@ -32,8 +33,14 @@ def test_a_file_is_known_by_size_sha256_or_git_blob_id(tmp_path):
     assert "git blob id" in check_file(path, ModelFile("f", git_blob="0" * 40))
 
 
-def test_files_that_people_already_have_are_found(shared, isolated_home, tmp_path, monkeypatch):
-    source = shared / "models" / "genderage.onnx"
+@pytest.mark.parametrize("whose", both(["any"], ["insightface's"]))
+def test_files_that_people_already_have_are_found(isolated_home, tmp_path, monkeypatch, whose):
+    source = SHARED / "models" / "genderage.onnx"
+    if whose == "any":
+        # Where the file itself cannot be had, one of its name stands for it.
+        source = tmp_path / "genderage.onnx"
+        source.write_bytes(b"model")
+        monkeypatch.setattr(locate, "check_file", lambda path, file: None)
     places = [
         isolated_home / ".insightface" / "models" / "buffalo_s",
         isolated_home / ".hsemotion",

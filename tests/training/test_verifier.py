@@ -12,10 +12,10 @@ onnx = pytest.importorskip("onnx")
 from faceinsight.inference.session import create_session, run_batched  # noqa: E402
 from training import verifier  # noqa: E402
 from training.data import Scene  # noqa: E402
-from training.emotion import MIXED, SIZE, blended  # noqa: E402
 from training.export import folded, write  # noqa: E402
 from training.networks import Classifier, Mirrored  # noqa: E402
 from training.quantize import quantize  # noqa: E402
+from training.spoiling import MIXED, SIZE, blended  # noqa: E402
 
 
 def test_a_candidate_is_as_much_of_a_face_as_the_teacher_says():

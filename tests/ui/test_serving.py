@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -143,6 +145,7 @@ def test_the_python_client_of_the_readme(app, photo):
     assert "female" in done.stdout
 
 
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_the_curl_commands_of_the_readme(app, photo):
     code = readme_block("bash", "curl").replace("http://127.0.0.1:7860", app.url)
     done = subprocess.run(
@@ -168,6 +171,25 @@ def test_nothing_is_left_when_the_app_stops(toy_pack, tmp_path, photo):
         (folder,) = (tmp_path / "tmp").glob("faceinsight-*")
         assert any(path.is_file() for path in folder.rglob("photo.png"))
     assert app.process.returncode == 0
+    assert list((tmp_path / "tmp").glob("faceinsight-*")) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_while_clips_are_analysed(toy_pack, tmp_path, number):
+    clip = write_clip(tmp_path / "clip.mp4", toy_frames(900), sound=True)
+    with served(tmp_path, "--pack", toy_pack) as app:
+        client = Client(app.url, verbose=False, analytics_enabled=False, httpx_kwargs={"timeout": 60})
+        jobs = [client.submit(video=handle_file(clip), api_name="/analyze_video") for _ in range(3)]
+        deadline = time.monotonic() + 60
+        while sum(job.status().code.name == "PROCESSING" for job in jobs) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not any(job.done() for job in jobs)
+        asked = time.monotonic()
+        app.process.send_signal(number)
+        assert app.process.wait(60) == 0
+        # Within 3 seconds; machines that run tests are busy.
+        assert time.monotonic() - asked < 6
+        assert "Traceback" not in app.output
     assert list((tmp_path / "tmp").glob("faceinsight-*")) == []
 
 
