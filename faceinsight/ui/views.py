@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from faceinsight.drawing import DrawOptions, color_of, label_lines, text_height
+from faceinsight.drawing import DrawOptions, color_of, label_of
+from faceinsight.label_layout import core_of
 from faceinsight.people import Person
 from faceinsight.results import Classification, Face, FrameAnalysis, face_numbers, percent
 from faceinsight.ui.texts import NO_EMOTION, NO_FACE
@@ -93,11 +94,10 @@ def overlay(analysis: FrameAnalysis, options: DrawOptions) -> dict[str, Any]:
 
     Returns:
         `size` (width and height of the picture in pixels), `without` (a sentence where the pack says nothing
-        about emotions, else "") and `faces`, one object a face: `id`, `box`, `color`, `lines` (its label),
-        `cells` (of `HEADERS`), `age` (years), `range` (two of them), `gender` and `emotion` ([name, share,
-        text], ...); None for what is not known.
+        about emotions, else "") and `faces`, one object a face: `id`, `box`, `core` (what no label may lie on),
+        `color`, `tag` and `lines` (its label), `cells` (of `HEADERS`), `age` (years), `range` (two of them),
+        `gender` and `emotion` ([name, share, text], ...); None for what is not known.
     """
-    text_px = text_height((analysis.height, analysis.width))
     return {
         "size": (analysis.width, analysis.height),
         "without": "" if "emotion" in analysis.stages else dict(analysis.missing).get("emotion", NO_EMOTION),
@@ -105,8 +105,10 @@ def overlay(analysis: FrameAnalysis, options: DrawOptions) -> dict[str, Any]:
             {
                 "id": number,
                 "box": [round(v, 1) for v in face.bbox],
+                "core": [round(v, 1) for v in core_of(face)],
                 "color": "rgb({} {} {})".format(*color_of(number)),
-                "lines": label_lines(face, number, options.labels, text_px),
+                "tag": label.tag,
+                "lines": label.lines,
                 "cells": cells(face, number),
                 "age": face.age and round(face.age),
                 "range": face.age_range and [round(years) for years in face.age_range],
@@ -114,6 +116,7 @@ def overlay(analysis: FrameAnalysis, options: DrawOptions) -> dict[str, Any]:
                 "emotion": _shares(face.emotion),
             }
             for face, number in zip(analysis.faces, face_numbers(analysis.faces), strict=True)
+            for label in (label_of(face, number, options.labels),)
         ],
     }
 
