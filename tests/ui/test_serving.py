@@ -77,7 +77,9 @@ def test_the_browsers_code_is_handed_out_and_nothing_beside_it(app):
         assert "/javascript" in answer.headers["content-type"]
         assert answer.headers["content-disposition"].startswith("inline")
         assert b"export function start" in answer.read()
-    with pytest.raises(HTTPError, match="403"):
+        assert answer.headers["cache-control"] == "no-cache"
+        assert answer.headers["etag"]
+    with pytest.raises(HTTPError, match="404"):
         urllib.request.urlopen(f"{app.url}/{address.replace('js/webcam.js', 'style.css')}")
 
 
