@@ -19,7 +19,7 @@ from faceinsight.inference.detector import Detector
 from faceinsight.inference.session import create_session
 from faceinsight.media.image import load_image
 from faceinsight.packs import AUTO, resolve
-from faceinsight.results import BBox, Face, FrameAnalysis
+from faceinsight.results import BBox, Face, FrameAnalysis, reading_order
 
 DET_THRESHOLD = 0.5
 
@@ -102,7 +102,7 @@ class FaceAnalyzer:
             min_face: Faces whose longest side is shorter, in pixels, are left out.
 
         Returns:
-            The faces, the surest detection first.
+            The faces from left to right and top to bottom, as of `reading_order`.
 
         Raises:
             MediaError: If the image is no (H, W, 3) array of uint8 with H and W above zero, or the file
@@ -136,7 +136,7 @@ class FaceAnalyzer:
         timings: list[list[tuple[str, float]]] = []
         for image in images:
             clock = time.perf_counter()
-            found.append(self.detect(image, det_threshold=det_threshold, min_face=min_face))
+            found.append(reading_order(self.detect(image, det_threshold=det_threshold, min_face=min_face)))
             timings.append([("detector", (time.perf_counter() - clock) * 1000)])
         faces = tuple(face for some in found for face in some)
         pictures = [image for image, some in zip(images, found, strict=True) for _ in some]

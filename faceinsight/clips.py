@@ -16,6 +16,7 @@ from faceinsight.analyzer import DET_THRESHOLD, FaceAnalyzer
 from faceinsight.drawing import DrawOptions, draw
 from faceinsight.errors import DamagedMediaError, MediaError
 from faceinsight.export import Row, rows_of
+from faceinsight.label_layout import LabelLayout
 from faceinsight.media.reader import Reader
 from faceinsight.media.video import VideoFrame, VideoInfo, VideoWriter
 from faceinsight.people import Person, people_of
@@ -165,6 +166,7 @@ def iter_clip(
     broken = False
     last = options.start
     began = time.monotonic()
+    layout = LabelLayout()
     frames = reader.frames(path, options.start, options.end, label)
     sound = reader.sound(path, options.start)
     with (
@@ -179,7 +181,7 @@ def iter_clip(
                 if fresh:
                     analyses.append((frame.time, analysis))
                     portraits.add(frame.pixels, analysis)
-                drawn = draw(frame.pixels, analysis.faces, options.draw)
+                drawn = draw(frame.pixels, analysis.faces, options.draw, layout=layout)
                 if writer is not None:
                     writer.write(drawn, frame.time - options.start)
                 share = _share(frame, options, info)

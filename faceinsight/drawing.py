@@ -13,26 +13,41 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from faceinsight.inference.crops import box_pixels
-from faceinsight.results import Face, face_numbers, percent
+from faceinsight.label_layout import LabelLayout, Labelled, Place, core_of
+from faceinsight.results import BBox, Face, face_numbers, percent
 
 UInt8Array = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
 
-# Okabe and Ito's colours: people with any colour vision tell them apart, dark text reads on all.
+# Begun by Okabe and Ito, gone on as far apart as can be (OKLab): dark text reads on all, and people with any colour
+# vision tell the first ones apart. Number 15 has the colour of number 1 again.
 PALETTE: tuple[Color, ...] = (
     (86, 180, 233),
     (230, 159, 0),
     (0, 190, 140),
-    (240, 228, 66),
     (225, 140, 190),
-    (240, 120, 60),
+    (240, 228, 66),
+    (240, 110, 60),
+    (165, 140, 255),
+    (150, 215, 50),
+    (140, 240, 235),
+    (225, 80, 215),
+    (215, 195, 160),
+    (255, 105, 130),
+    (150, 140, 20),
+    (0, 150, 165),
 )
-_INK: Color = (16, 20, 28)
-# Width of a space, in text heights.
-_SPACE = 0.25
+INK: Color = (16, 20, 28)
+PAPER: Color = (255, 255, 255)
+# How much of a label's plate is its own colour; the rest is the picture behind it.
+PLATE = 0.78
+# Width of a space, and what is left free around text, in text heights.
+_SPACE, _PAD = 0.25, 0.25
+# Height of a line of text, and the steps in which labels widen, so that they do not tremble with their text.
+_ROW, _STEP = 1.2, 0.5
+# How much of each side of a box its corner marks take.
+_CORNER = 0.22
 LABELS = ("Number", "Age", "Gender", "Emotion", "Confidence")
-# Below this width a label would hide its face: the number alone is drawn.
-_NARROW_IN_TEXT_HEIGHTS = 2.0
 # Blurred beyond the box, as a share of the face's longest side.
 _BLUR_MARGIN = 0.1
 
@@ -57,19 +72,29 @@ def color_of(number: int) -> Color:
     return PALETTE[(number - 1) % len(PALETTE)]
 
 
-def caption(face: Face, number: int, labels: Sequence[str] = LABELS) -> tuple[str, ...]:
-    """Returns the lines of text for a face.
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What is written beside a face.
+
+    Attributes:
+        tag: The number, which is left where there is no room for more; "" for none.
+        lines: The rest, up to two lines.
+    """
+
+    tag: str
+    lines: tuple[str, ...]
+
+
+def label_of(face: Face, number: int, labels: Sequence[str] = LABELS) -> Label:
+    """Returns the label of a face.
 
     Args:
         face: The face.
         number: Its number, counted from 1; 0 for none.
         labels: Which of `LABELS` to say.
-
-    Returns:
-        Up to two lines; none where nothing is known or asked for.
     """
     sure = "Confidence" in labels
-    first = [f"#{number}"] if "Number" in labels and number else []
+    first = []
     if "Age" in labels and face.age is not None:
         first.append(f"{face.age:.0f} y")
     if "Gender" in labels and face.gender is not None:
@@ -79,7 +104,26 @@ def caption(face: Face, number: int, labels: Sequence[str] = LABELS) -> tuple[st
     if "Emotion" in labels and face.emotion is not None:
         share = f" {percent(face.emotion.confidence)}" if sure else ""
         second.append(f"{face.emotion.label.lower()}{share}")
-    return tuple(" · ".join(line) for line in (first, second) if line)
+    tag = str(number) if "Number" in labels and number else ""
+    return Label(tag, tuple(" · ".join(line) for line in (first, second) if line))
+
+
+def caption(face: Face, number: int, labels: Sequence[str] = LABELS) -> tuple[str, ...]:
+    """Returns the lines of text for a face where there is no picture beside it, led by its number.
+
+    Args:
+        face: The face.
+        number: Its number, counted from 1; 0 for none.
+        labels: Which of `LABELS` to say.
+
+    Returns:
+        Up to two lines; none where nothing is known or asked for.
+    """
+    label = label_of(face, number, labels)
+    if not label.tag:
+        return label.lines
+    about = label.lines[:1] if face.age is not None or face.gender is not None else ()
+    return (" · ".join((f"#{label.tag}", *about)), *label.lines[len(about) :])
 
 
 def draw(
@@ -87,6 +131,7 @@ def draw(
     faces: Sequence[Face],
     options: DrawOptions = DrawOptions(),
     numbers: Sequence[int] | None = None,
+    layout: LabelLayout | None = None,
 ) -> UInt8Array:
     """Draws faces onto a copy of their image.
 
@@ -95,6 +140,7 @@ def draw(
         faces: Faces found in it.
         options: What to draw.
         numbers: Number of each face, for its label and colour, 0 for none; None for those of `face_numbers`.
+        layout: Where labels were in the frames before, by number, so that they keep their places; None for a photo.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -107,70 +153,115 @@ def draw(
             _blur(canvas, face)
     text_px = text_height(canvas.shape)
     line_px = max(round(text_px / 8), 1)
+    colors = [color_of(number) for number in numbers]
     if options.boxes:
-        for face, number in zip(faces, numbers, strict=True):
-            x1, y1, x2, y2 = (round(v) for v in face.bbox)
-            cv2.rectangle(canvas, (x1, y1), (x2, y2), color_of(number), line_px)
-    # The surest face last, so that its label lies on top.
-    for face, number in reversed(list(zip(faces, numbers, strict=True))):
-        lines = label_lines(face, number, options.labels, text_px)
-        if lines:
-            _paste_label(canvas, face, _label_patch(lines, text_px, color_of(number)), line_px)
+        for face, color in zip(faces, colors, strict=True):
+            _mark(canvas, face.bbox, color, line_px)
+    labels = [label_of(face, number, options.labels) for face, number in zip(faces, numbers, strict=True)]
+    size = (canvas.shape[1], canvas.shape[0])
+    placed = [
+        Labelled(face.bbox, core_of(face), label_sizes(label, text_px))
+        for face, label in zip(faces, labels, strict=True)
+    ]
+    places = (layout or LabelLayout()).place(size, placed, numbers, gap=line_px + 1)
+    for place, color in zip(places, colors, strict=True):
+        if place is not None and place.leader is not None:
+            _line(canvas, place.leader, color, line_px)
+    for place, label, color in zip(places, labels, colors, strict=True):
+        if place is not None:
+            _paste(canvas, place, label, text_px, color)
     return canvas
 
 
 def text_height(shape: Sequence[int]) -> int:
     """Returns the height of label text in pixels that suits an image of a shape (H, W, ...)."""
-    return int(np.clip(min(shape[:2]) / 28, 11, 48))
+    return int(np.clip(min(shape[:2]) / 36, 11, 40))
 
 
-def label_lines(face: Face, number: int, labels: Sequence[str], text_px: int) -> tuple[str, ...]:
-    """Returns the lines to write above a face: its `caption`, or the number alone where that would hide it."""
-    if face.width < text_px * _NARROW_IN_TEXT_HEIGHTS:
-        return (f"#{number}",) if "Number" in labels and number else ()
-    return caption(face, number, labels)
+def label_sizes(label: Label, text_px: int) -> tuple[tuple[float, float], ...]:
+    """Returns (width, height) in pixels of a label as a whole, and of its tag alone; what there is of it."""
+    pad, row = _paddings(text_px)
+    sizes: list[tuple[float, float]] = []
+    if label.lines:
+        step = max(round(text_px * _STEP), 1)
+        text = max(_width(line, text_px) for line in label.lines) + 2 * pad
+        sizes.append((_tag_width(label, text_px) + math.ceil(text / step) * step, row * len(label.lines) + pad))
+    if label.tag:
+        sizes.append((_tag_width(label, text_px), row + pad))
+    return tuple(sizes)
 
 
-def _label_patch(lines: tuple[str, ...], text_px: int, color: Color) -> UInt8Array:
-    """Puts text on a coloured card, word by word: most words are those of the last frame."""
-    pad = max(text_px // 4, 2)
-    space = round(text_px * _SPACE)
-    words = [[_word(word, text_px, color) for word in line.split(" ")] for line in lines]
-    row = words[0][0].shape[0]
-    width = max(sum(word.shape[1] for word in line) + space * (len(line) - 1) for line in words)
-    patch = np.empty((row * len(lines) + pad, width + 2 * pad, 3), np.uint8)
-    patch[:] = color
-    for number, line in enumerate(words):
-        top, left = pad // 2 + number * row, pad
-        for word in line:
-            patch[top : top + row, left : left + word.shape[1]] = word
-            left += word.shape[1] + space
-    return patch
+def _paddings(text_px: int) -> tuple[int, int]:
+    return max(round(text_px * _PAD), 2), round(text_px * _ROW)
+
+
+def _width(line: str, text_px: int) -> int:
+    words = [_word(word, text_px).shape[1] for word in line.split(" ")]
+    return int(sum(words)) + round(text_px * _SPACE) * (len(words) - 1)
+
+
+def _tag_width(label: Label, text_px: int) -> int:
+    """Returns the width of the coloured part of a label, which has the number; a bar where there is none."""
+    pad, _ = _paddings(text_px)
+    return _width(label.tag, text_px) + 2 * pad if label.tag else pad
+
+
+def _paste(canvas: UInt8Array, place: Place, label: Label, text_px: int, color: Color) -> None:
+    """Puts a label in its place: the number on the face's colour, the rest on a dark plate that lets light through."""
+    pad, row = _paddings(text_px)
+    left, top = round(place.box[0]), round(place.box[1])
+    right, bottom = left + round(place.box[2] - place.box[0]), top + round(place.box[3] - place.box[1])
+    region = canvas[top:bottom, left:right]
+    tag = _tag_width(label, text_px)
+    region[:, :tag] = color
+    if label.tag:
+        _write(region[:, :tag], label.tag, (pad, (region.shape[0] - row) // 2), text_px, INK)
+    plate = region[:, tag:]
+    if plate.size:
+        plate[:] = cv2.addWeighted(plate, 1 - PLATE, np.full_like(plate, INK), PLATE, 0)
+        for number, line in enumerate(label.lines):
+            _write(plate, line, (pad, pad // 2 + number * row), text_px, PAPER)
+
+
+def _write(region: UInt8Array, line: str, at: tuple[int, int], text_px: int, color: Color) -> None:
+    """Writes a line of text, word by word: most words are those of the last frame."""
+    left, top = at
+    for text in line.split(" "):
+        word = _word(text, text_px)
+        part = region[top : top + word.shape[0], left : left + word.shape[1]]
+        opacity = word[: part.shape[0], : part.shape[1], None]
+        part[:] = part + (np.array(color) - part) * opacity
+        left += word.shape[1] + round(text_px * _SPACE)
 
 
 @lru_cache(maxsize=4096)
-def _word(text: str, text_px: int, color: Color) -> UInt8Array:
-    """Renders a word (H, W, 3); cached, as drawing letters takes longer than all else that is drawn."""
+def _word(text: str, text_px: int) -> npt.NDArray[np.float32]:
+    """Returns how opaque a word is (H, W), in [0, 1]; cached, as letters take longer than all else that is drawn."""
     font = ImageFont.load_default(text_px)
-    card = Image.new("RGB", (math.ceil(font.getlength(text)), round(text_px * 1.2)), color)
-    ImageDraw.Draw(card).text((0, 0), text, font=font, fill=_INK)
-    word = np.asarray(card)
+    card = Image.new("L", (math.ceil(font.getlength(text)), round(text_px * _ROW)))
+    ImageDraw.Draw(card).text((0, 0), text, font=font, fill=255)
+    word = np.asarray(card, np.float32) / np.float32(255)
     word.setflags(write=False)
     return word
 
 
-def _paste_label(canvas: UInt8Array, face: Face, patch: UInt8Array, line_px: int) -> None:
-    """Puts a label above its box, or inside the top of the box where there is no room above."""
-    height, width = canvas.shape[:2]
-    patch = patch[:height, :width]
-    rows, columns = patch.shape[:2]
-    top = round(face.bbox[1]) - rows - line_px // 2
-    if top < 0:
-        top = round(face.bbox[1]) + line_px
-    left = round(face.bbox[0]) - line_px // 2
-    top = min(max(top, 0), height - rows)
-    left = min(max(left, 0), width - columns)
-    canvas[top : top + rows, left : left + columns] = patch
+def _mark(canvas: UInt8Array, box: BBox, color: Color, line_px: int) -> None:
+    """Draws the corners of a box, each on a dark line that shows on bright pictures."""
+    x1, y1, x2, y2 = (round(v) for v in box)
+    across, down = round((x2 - x1) * _CORNER), round((y2 - y1) * _CORNER)
+    corners = [
+        np.array([(x, y + dy), (x, y), (x + dx, y)], np.int32)
+        for x, dx in ((x1, across), (x2, -across))
+        for y, dy in ((y1, down), (y2, -down))
+    ]
+    cv2.polylines(canvas, corners, False, INK, line_px + 2)
+    cv2.polylines(canvas, corners, False, color, line_px)
+
+
+def _line(canvas: UInt8Array, line: BBox, color: Color, line_px: int) -> None:
+    x1, y1, x2, y2 = (round(v) for v in line)
+    for ink, width in ((INK, line_px + 2), (color, line_px)):
+        cv2.line(canvas, (x1, y1), (x2, y2), ink, width, cv2.LINE_AA)
 
 
 def _blur(canvas: UInt8Array, face: Face) -> None:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 BBox = tuple[float, float, float, float]
 Keypoints = tuple[tuple[float, float], ...]
 
+# Faces stand in one row whose middles differ by less, in heights of a face.
+_ROW = 0.7
+
 
 def percent(share: float) -> str:
     """Returns a probability as text; no estimate is certain, so none reads 100 %."""
@@ -113,6 +116,28 @@ def face_numbers(faces: Sequence[Face]) -> list[int]:
     return [n if face.raw is None else face.track_id or 0 for n, face in enumerate(faces, start=1)]
 
 
+def reading_order(faces: Sequence[Face]) -> tuple[Face, ...]:
+    """Returns faces as one reads them: row by row from the top, each from left to right.
+
+    Heads of one row are seldom of one height: who is less than most of a face above or below the others stands in it.
+    """
+    rows: list[list[Face]] = []
+    for face in sorted(faces, key=_middle):
+        if rows:
+            row = rows[-1]
+            level = sum(map(_middle, row)) / len(row)
+            height = sum(other.height for other in (*row, face)) / (len(row) + 1)
+            if _middle(face) - level < _ROW * height:
+                row.append(face)
+                continue
+        rows.append([face])
+    return tuple(face for row in rows for face in sorted(row, key=lambda face: face.bbox[0] + face.bbox[2]))
+
+
+def _middle(face: Face) -> float:
+    return (face.bbox[1] + face.bbox[3]) / 2
+
+
 @dataclass(frozen=True, slots=True)
 class FrameAnalysis:
     """All faces of one image, and what produced them.
@@ -120,7 +145,7 @@ class FrameAnalysis:
     Attributes:
         width: Width of the analysed image in pixels.
         height: Height of the analysed image in pixels.
-        faces: The faces, the surest detection first; in a stream by `track_id`.
+        faces: The faces in `reading_order`; in a stream by `track_id`.
         pack: Name of the model pack.
         stages: The stages that ran, of "detector", "attributes", "emotion" and further heads.
         missing: (stage, reason) for every stage of the pack that could not run.

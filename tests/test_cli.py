@@ -166,6 +166,18 @@ def test_no_file_to_analyse_and_no_picture_of_others_is_replaced(photo, toy_pack
     assert (tmp_path / "photo-faces.jpg").read_text() == "somebody's own"
 
 
+def test_an_earlier_copy_that_is_analysed_now_is_not_cleared_away(photo, toy_pack, tmp_path):
+    out = tmp_path / "out"
+    run("analyze", photo, "--pack", toy_pack, "--out", out)
+    run("analyze", out / "photo-faces.jpg", "--pack", toy_pack, "--out", out, "--overwrite")
+    assert sorted(path.name for path in out.iterdir()) == [
+        "faces.csv",
+        "faces.json",
+        "photo-faces-faces.jpg",
+        "photo-faces.jpg",
+    ]
+
+
 def test_the_version_and_help_without_a_command():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert faceinsight.__version__ == version

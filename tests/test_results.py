@@ -6,6 +6,7 @@ import pickle
 import pytest
 
 from faceinsight import Classification, Face, FrameAnalysis
+from faceinsight.results import reading_order
 
 
 def test_classification_names_its_most_probable_class():
@@ -46,3 +47,18 @@ def test_answers_and_faces_read_well_when_printed():
         track_id=3,
     )
     assert str(full) == ("#3 · age 34 (28-41) · female 97% · Happiness >99% · glasses: no 80% · box 12, 30, 96, 121")
+
+
+def face_at(x, y, side=40):
+    return Face((x, y, x + side, y + side), 0.9)
+
+
+def test_faces_are_read_row_by_row_from_left_to_right():
+    # Heads of one row differ in height, by less than most of a face.
+    front = [face_at(10, 220), face_at(80, 205), face_at(150, 230), face_at(220, 212)]
+    back = [face_at(40, 130), face_at(110, 115), face_at(190, 140)]
+    assert reading_order([*front[::-1], back[1], back[0], back[2]]) == (*back, *front)
+    # A child at somebody's side stands in the row, one in front of it does not.
+    assert reading_order([face_at(120, 30, 24), face_at(10, 10)]) == (face_at(10, 10), face_at(120, 30, 24))
+    assert reading_order([face_at(5, 80, 24), face_at(40, 10)]) == (face_at(40, 10), face_at(5, 80, 24))
+    assert reading_order([]) == ()

@@ -25,7 +25,7 @@ from torch.nn import functional
 from training.data import TEST_FOLD, VALIDATION_FOLD, Floats, Picture
 from training.loop import Loop, Plan, answers, best_weights, fit, macro_f1, parser, prepare, to_input
 from training.networks import age_and_gender, further_head
-from training.people import UNKNOWN, YEARS, Pool, fgnet, utkface, web
+from training.people import UNKNOWN, YEARS, Pool, alike, fgnet, utkface, web
 from training.warm import start_from
 
 SIZE = 80
@@ -154,6 +154,7 @@ def train(arguments: argparse.Namespace) -> None:
         rows = np.flatnonzero(held_back)
         if arguments.start is not None:
             old.genders[:] = shared_genders(network.eval(), old, people)
+            old.weights[:] = alike(old.weights, old.genders)
             known = len(np.unique(people[old.genders != UNKNOWN]))
             print(f"FG-NET: the gender of {known} of {len(np.unique(people))} people is clear", flush=True)
         pools.append(old)

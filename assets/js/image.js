@@ -1,8 +1,9 @@
 // The Image tab: photos on one stage, with labels drawn over them, and the people in them beside it.
 /** @import { PhotoAnswer, PhotosAnswer, Scene } from "./types.d.ts" */
 import { Cards, stepOf } from "./cards.js";
+import { draw } from "./drawing.js";
 import { save } from "./files.js";
-import { draw, Overlay } from "./overlay.js";
+import { Overlay } from "./overlay.js";
 import { onPhotos, Photo, Snap } from "./photos.js";
 
 const CROP_MARGIN = 0.25; // around a face on its card, as a share of its box's longer side
@@ -53,7 +54,7 @@ class ImageTab {
     this.#page = page;
     this.#options = options;
     this.#picture = /** @type {HTMLImageElement} */ (this.#part("picture"));
-    this.#overlay = new Overlay(this.#picture, "image-overlay");
+    this.#overlay = new Overlay(this.#picture, { id: "image-overlay" });
     this.#snap = new Snap(/** @type {HTMLVideoElement} */ (this.#part("camera")));
     this.#cards = new Cards(this.#part("cards"), {
       colorOf: (emotion) => options.colors[emotion] ?? options.other,
@@ -79,7 +80,8 @@ class ImageTab {
     this.#hold(this.#part("bare"));
     const frame = this.#part("frame");
     frame.addEventListener("click", (event) => this.#choose(this.#overlay.at(event)?.id ?? null));
-    frame.addEventListener("pointermove", (event) => frame.classList.toggle("fi-hit", Boolean(this.#overlay.at(event))));
+    frame.addEventListener("pointermove", (event) => this.#overlay.hover(this.#overlay.at(event)?.id ?? null));
+    frame.addEventListener("pointerleave", () => this.#overlay.hover(null));
     frame.addEventListener("keydown", (event) => this.#step(event));
     page.watch("value", () => this.#receive(/** @type {PhotosAnswer | null} */ (page.props.value)));
     window.addEventListener("faceinsight-settings", () => this.#ask());

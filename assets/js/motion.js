@@ -5,12 +5,23 @@ const AHEAD_MS = 120; // how far boxes run ahead of the last answer at most
 
 /** @typedef {{ face: LiveFace, speed: Box, shown: Box }} Person its speed in pixels a second, and where it is drawn */
 
+/** Returns a face where it is drawn. @param {Person} person */
+function placed({ face, shown }) {
+  const [left, top, right, bottom] = face.box;
+  const [wider, higher] = [(shown[2] - shown[0]) / (right - left), (shown[3] - shown[1]) / (bottom - top)];
+  const core = each(face.core, (side, n) =>
+    n % 2 ? shown[1] + (side - top) * higher : shown[0] + (side - left) * wider,
+  );
+  return { ...face, box: shown, core };
+}
+
 export class Motion {
   /** @type {Map<number | symbol, Person>} */
   #people = new Map();
 
-  get people() {
-    return [...this.#people.values()];
+  /** The faces where they are drawn. */
+  get faces() {
+    return [...this.#people.values()].map(placed);
   }
 
   clear() {

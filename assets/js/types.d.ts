@@ -10,9 +10,13 @@ export interface Face {
   /** The person's number; 0 for none yet. */
   id: number;
   box: Box;
+  /** The eyes-to-mouth area, which no label may touch. */
+  core: Box;
   /** Of CSS. */
   color: string;
-  /** The label's. */
+  /** The number as text; "" for none. */
+  tag: string;
+  /** The rest of the label. */
   lines: string[];
 }
 

@@ -1,7 +1,7 @@
 // The Video tab: a clip on the stage, the people in it beside it, and what seeks its player.
 /** @import { ClipAnswer, ClipPerson } from "./types.d.ts" */
 import { Cards } from "./cards.js";
-import { hideAll } from "./overlay.js";
+import { hideAll } from "./drawing.js";
 import { onPhotos } from "./photos.js";
 
 const MOMENT_S = 0.3; // who is seen for less is set apart

@@ -4,7 +4,8 @@ import { Camera } from "./camera.js";
 import { Figures } from "./figures.js";
 import { save } from "./files.js";
 import { Motion } from "./motion.js";
-import { draw, hideAll, Overlay } from "./overlay.js";
+import { draw, hideAll } from "./drawing.js";
+import { Overlay } from "./overlay.js";
 import { Recording } from "./recording.js";
 import { FrameStream } from "./stream.js";
 import { showBars, Timeline } from "./timeline.js";
@@ -69,8 +70,7 @@ class Webcam {
     this.#camera = new Camera({
       found: (video) => {
         this.#overlay?.canvas.remove();
-        this.#overlay = new Overlay(video, "webcam-overlay");
-        video.addEventListener("click", (event) => this.#choose(event));
+        this.#overlay = new Overlay(video, { id: "webcam-overlay", choose: (id) => this.#choose(id) });
       },
       frame: (now, takenAt, mediaTime) => this.#onFrame(now, takenAt, mediaTime),
       stopped: () => this.#end(),
@@ -180,15 +180,15 @@ class Webcam {
   #scene() {
     if (!this.#answer) return null;
     const { size, still, faces } = this.#answer;
-    if (!blurred()) return { size, blur: false, faces: this.#motion.people.map(({ face, shown }) => ({ ...face, box: shown })) };
+    const chosen = this.#chosen;
+    if (!blurred()) return { size, chosen, blur: false, faces: this.#motion.faces };
     // Blurred faces are those of the very frame that was analysed: over the live picture they would lag behind.
-    return still ? { size, blur: true, faces, still } : null;
+    return still ? { size, chosen, blur: true, faces, still } : null;
   }
 
-  /** @param {MouseEvent} event */
-  #choose(event) {
-    if (!this.#live || !this.#answer) return;
-    this.#chosen = this.#overlay?.at(event)?.id ?? null;
+  /** @param {number | null} id */
+  #choose(id) {
+    this.#chosen = id;
     this.#readAt = 0;
   }
 

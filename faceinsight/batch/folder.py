@@ -107,7 +107,7 @@ class ResultFolder:
         write_file(self._so_far / f"{self._finished:06}.json", to_json(record).encode())
 
     def _records(self) -> list[Path]:
-        return sorted(self._so_far.glob("[0-9]*.json"), key=lambda path: int(path.stem))
+        return sorted((p for p in self._so_far.glob("*.json") if p.stem.isdecimal()), key=lambda p: int(p.stem))
 
     def _texts(self) -> Iterator[str]:
         for path in self._records():
@@ -137,7 +137,7 @@ class ResultFolder:
 
     def _annotated(self) -> set[str]:
         """Returns the names of the annotated copies that the tables in the folder speak of."""
-        with suppress(OSError, ValueError, TypeError):
+        with suppress(OSError, ValueError, TypeError, AttributeError):
             records = json.loads((self.folder / TABLES[1]).read_text(encoding="utf-8"))
             names = {str(record.get("annotated", "")) for record in records}
             return {name for name in names if name == Path(name).name and name.endswith(("-faces.jpg", "-faces.mp4"))}
@@ -149,9 +149,11 @@ class ResultFolder:
         with self._lock:
             if self._make_tables() and kind is None:
                 # A file that failed this time keeps the copy that it has.
-                for name in self._earlier - {target.name for target in self.targets}:
-                    with suppress(OSError):
-                        (self.folder / name).unlink()
+                kept = {os.path.realpath(path) for path in (*self.targets, *self._files)}
+                for path in (self.folder / name for name in self._earlier):
+                    if os.path.realpath(path) not in kept:
+                        with suppress(OSError):
+                            path.unlink()
 
 
 def _targets(folder: Path, files: Sequence[Path]) -> list[Path]:

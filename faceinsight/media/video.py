@@ -315,7 +315,9 @@ class VideoWriter:
                     self._container.close()
             return
         if self._container is not None:
-            # The error that got us here is the one to tell of.
+            # Without a name, its index is not moved to its front. The error that got us here is the one to tell of.
+            with suppress(OSError):
+                Path(self._container.name).unlink()
             with suppress(FFmpegError, OSError):
                 self._container.close()
         self._ending.__exit__(kind, error, trace)

@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 from gradio.data_classes import _StaticFiles
 from starlette._utils import get_route_path
+from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -68,7 +69,7 @@ class FileRoutes:
             if not is_static(path, scope["app"].get_blocks().allowed_paths):
                 await JSONResponse({"detail": NOT_YOURS}, 404)(scope, receive, send)
                 return
-            found = Path(path)
+            found, send = Path(path), _asked_again(send)
         with working_in(found.parent):
             await self._app(scope, receive, send)
 
@@ -98,6 +99,17 @@ class FileRoutes:
             return messages.pop() if messages else await receive()
 
         await self._app(scope, again, send)
+
+
+def _asked_again(send: Send) -> Send:
+    """Has the browser ask before it takes a file from its cache: an update must not mix old modules with new ones."""
+
+    async def marked(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)["Cache-Control"] = "no-cache"
+        await send(message)
+
+    return marked
 
 
 def is_static(path: str, allowed: list[str]) -> bool:

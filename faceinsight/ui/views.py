@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faceinsight.drawing import DrawOptions, color_of, label_lines, text_height
+from faceinsight.drawing import DrawOptions, color_of, label_of
+from faceinsight.label_layout import core_of
 from faceinsight.media.image import encode_image
 from faceinsight.people import Person
 from faceinsight.results import Classification, Face, FrameAnalysis, face_numbers, percent
@@ -103,11 +104,10 @@ def overlay(analysis: FrameAnalysis, options: DrawOptions) -> dict[str, Any]:
 
     Returns:
         `size` (width and height of the picture in pixels), `without` (a sentence where the pack says nothing
-        about emotions, else "") and `faces`, one object a face: `id`, `box`, `color`, `lines` (its label),
-        `cells` (of `HEADERS`), `age` (years), `range` (two of them), `gender` and `emotion` ([name, share,
-        text], ...); None for what is not known.
+        about emotions, else "") and `faces`, one object a face: `id`, `box`, `core` (what no label may lie on),
+        `color`, `tag` and `lines` (its label), `cells` (of `HEADERS`), `age` (years), `range` (two of them),
+        `gender` and `emotion` ([name, share, text], ...); None for what is not known.
     """
-    text_px = text_height((analysis.height, analysis.width))
     return {
         "size": (analysis.width, analysis.height),
         "without": "" if "emotion" in analysis.stages else dict(analysis.missing).get("emotion", NO_EMOTION),
@@ -115,10 +115,13 @@ def overlay(analysis: FrameAnalysis, options: DrawOptions) -> dict[str, Any]:
             {
                 **_card(face, number),
                 "box": [round(v, 1) for v in face.bbox],
-                "lines": label_lines(face, number, options.labels, text_px),
+                "core": [round(v, 1) for v in core_of(face)],
+                "tag": label.tag,
+                "lines": label.lines,
                 "cells": cells(face, number),
             }
             for face, number in zip(analysis.faces, face_numbers(analysis.faces), strict=True)
+            for label in (label_of(face, number, options.labels),)
         ],
     }
 

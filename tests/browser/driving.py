@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page, Playwright
 
+from faceinsight.ui.scripts import scripts_folder
+
 ARGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -62,6 +64,7 @@ class Visit:
         self.page.set_default_timeout(30_000)
         self.elsewhere: list[str] = []
         self.errors: list[str] = []
+        self.url = url
         host = url.split("//")[1]
         self.page.on("request", lambda request: self._note_request(request.url, host))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -75,6 +78,10 @@ class Visit:
     def _note_request(self, url: str, host: str) -> None:
         if host not in url and not url.startswith(("data:", "blob:")):
             self.elsewhere.append(url)
+
+    def module(self, name: str) -> str:
+        """Returns the address of a module of assets/js/, to be imported in the page."""
+        return f"{self.url}/gradio_api/file={scripts_folder() / name}"
 
     def tab(self, name: str) -> None:
         """Opens a tab, also where a narrow page hides it behind a menu."""

@@ -95,7 +95,7 @@ def test_controls_apply_at_once(visit):
         visit.page.get_by_label(label, exact=True).uncheck()
     visit.page.wait_for_timeout(500)
     without, *_ = visit.painted()
-    assert 0 < without < with_label / 3
+    assert 0 < without < with_label / 1.5
     smallest = visit.page.get_by_label(re.compile("number input for Smallest face"))
     smallest.fill("400")
     smallest.press("Enter")
@@ -120,7 +120,7 @@ def test_a_snapshot_has_labels_and_blur_hides_the_face(visit):
     clear = snapshot(visit)
     assert clear.size == (640, 480)
     colour = np.abs(np.asarray(clear, int) - (86, 180, 233)).sum(axis=2) < 30
-    assert colour.sum() > 1500
+    assert colour.sum() > 200
     box = np.flatnonzero(colour.any(axis=0))
     visit.settings()
     visit.page.get_by_label("Blur faces").check()

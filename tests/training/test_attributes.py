@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: only trai
 from training.alignment import jittered, served_points  # noqa: E402
 from training.attributes import agreement, bucket_accuracy, losses, read, shared_genders  # noqa: E402
 from training.data import ARCFACE_TEMPLATE, covered, read_portraits, scanned  # noqa: E402
-from training.people import UNKNOWN, YEARS, Pool, even  # noqa: E402
+from training.people import UNKNOWN, YEARS, Pool, alike, even  # noqa: E402
 
 
 def logits_of(age, gender):
@@ -65,6 +65,15 @@ def test_rare_ages_are_drawn_more_often():
     assert rates[0.0] == pytest.approx(0.1)
     assert rates[0.5] == pytest.approx(0.25, abs=0.01)
     assert rates[1.0] == pytest.approx(0.5, abs=0.01)
+
+
+def test_women_and_men_are_drawn_alike():
+    genders = np.array([1, 1, 1, 0, UNKNOWN, 1])
+    weights = alike(np.array([1.0, 1, 2, 1, 1, 0]), genders)
+    assert weights[genders == 0].sum() == pytest.approx(weights[genders == 1].sum())
+    assert weights.sum() == pytest.approx(6)
+    assert weights[4] == 1
+    assert weights[5] == 0  # held back
 
 
 def test_every_bucket_counts_the_same():

@@ -99,7 +99,10 @@ def test_a_frame_is_answered_with_what_to_draw(send):
     assert answer["ms"] > 0
     first, second = answer["faces"]
     assert [face["id"] for face in answer["faces"]] == [1, 2]
-    assert {first["lines"][0].split(" · ")[0], second["lines"][0].split(" · ")[0]} == {"#1", "#2"}
+    assert {first["tag"], second["tag"]} == {"1", "2"}
+    x1, y1, x2, y2 = first["core"]
+    assert first["box"][0] < x1 < x2 < first["box"][2]
+    assert first["box"][1] < y1 < y2 < first["box"][3]
     assert first["color"] == "rgb(86 180 233)"
     assert first["cells"][0] == 1
     assert len(first["emotion"]) == 8
@@ -109,7 +112,8 @@ def test_a_frame_is_answered_with_what_to_draw(send):
 
 def test_settings_count_at_once(send):
     send(10)
-    assert send(1, labels=())["faces"][0]["lines"] == ()
+    bare = send(1, labels=())["faces"][0]
+    assert (bare["tag"], bare["lines"]) == ("", ())
     assert send(1, smallest=100)["faces"] == []
     assert len(send(10, smoothing=0)["faces"]) == 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -77,7 +78,9 @@ def test_the_browsers_code_is_handed_out_and_nothing_beside_it(app):
         assert "/javascript" in answer.headers["content-type"]
         assert answer.headers["content-disposition"].startswith("inline")
         assert b"export function start" in answer.read()
-    with pytest.raises(HTTPError, match="403"):
+        assert answer.headers["cache-control"] == "no-cache"
+        assert answer.headers["etag"]
+    with pytest.raises(HTTPError, match="404"):
         urllib.request.urlopen(f"{app.url}/{address.replace('js/webcam.js', 'style.css')}")
 
 
@@ -187,8 +190,8 @@ def test_it_stops_while_clips_are_analysed(toy_pack, tmp_path, number):
         asked = time.monotonic()
         app.process.send_signal(number)
         assert app.process.wait(60) == 0
-        # Within 3 seconds; machines that run tests are busy.
-        assert time.monotonic() - asked < 6
+        # Within 3 seconds; more where processes wait for their turn.
+        assert time.monotonic() - asked < 6 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
         assert "Traceback" not in app.output
     assert list((tmp_path / "tmp").glob("faceinsight-*")) == []
 
