@@ -17,8 +17,6 @@ from faceinsight.ui.texts import FOOTER, HEADER
 from faceinsight.ui.video_tab import build_video_tab
 from faceinsight.ui.webcam_tab import build_webcam_tab
 
-# Seconds: how often files of visitors are looked at, and how old they may get.
-DELETE_CACHE = (120, 1800)
 # What the browser's code reads of the settings.
 SHARE_SETTINGS = """(...values) => {
   window.faceInsightSettings = values;
@@ -45,7 +43,7 @@ def build_demo(engine: Engine | None = None) -> gr.Blocks:
         "Video": build_video_tab,
         "Models & about": build_about_tab,
     }
-    with Page(title="FaceInsight", analytics_enabled=False, delete_cache=DELETE_CACHE, fill_width=True) as demo:
+    with Page(title="FaceInsight", analytics_enabled=False, fill_width=True) as demo:
         gr.HTML(HEADER, js_on_load=run_script("drawer.js", "start"), apply_default_css=False, elem_id="header")
         status = gr.Markdown(engine.status(), elem_id="status")
         gr.HTML(

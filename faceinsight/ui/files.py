@@ -9,8 +9,11 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path, PurePath
 from typing import Any
@@ -18,6 +21,7 @@ from typing import Any
 from gradio.utils import get_upload_folder
 
 from faceinsight.errors import MediaError
+from faceinsight.ui.room import Room
 from faceinsight.ui.visitors import Visitor
 
 # The one answer to whoever names a file that is not theirs, whether it exists or not.
@@ -51,10 +55,68 @@ class FileStore:
         self.root = Path(os.path.realpath(root))
         self.page = self.root / "page"
         self.visitors = self.root / "visitors"
+        self.lock = threading.Lock()
+        self.room = Room(self.visitors)
+        self._used: Counter[Path] = Counter()
+        self._pages: Counter[str] = Counter()
+        self._left: dict[str, float] = {}
 
     def folder_of(self, visitor: Visitor) -> Path:
         """Returns the folder for files of a visitor; a new one at each call where it is no browser's."""
         return self.visitors / (visitor.id if visitor.browser else f"{OPEN}{visitor.id}-{secrets.token_hex(16)}")
+
+    @contextmanager
+    def using(self, paths: Iterable[Path]) -> Iterator[None]:
+        """Keeps files or folders from being deleted; their time begins anew when the block ends.
+
+        Args:
+            paths: Where they are, or will be; what is no visitor's is left alone.
+        """
+        paths = [path for path in paths if path.is_relative_to(self.visitors)]
+        with self.lock:
+            self._used.update(paths)
+        try:
+            yield
+        finally:
+            with self.lock:
+                for path in paths:
+                    self._used[path] -= 1
+                    if not self._used[path]:
+                        del self._used[path]
+                    # The folder's time, as a file's is part of what the browser knows it by.
+                    with suppress(OSError):
+                        os.utime(path if path.is_dir() else path.parent)
+
+    def is_used(self, folder: Path) -> bool:
+        """Says whether a folder, or anything in it, is used now. The caller holds `lock`."""
+        return any(path.is_relative_to(folder) for path in self._used)
+
+    @contextmanager
+    def visiting(self, visitor: Visitor) -> Iterator[None]:
+        """Counts an open page of a visitor while the block runs."""
+        with self.lock:
+            self._pages[visitor.id] += 1
+            self._left.pop(visitor.id, None)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._pages[visitor.id] -= 1
+                if not self._pages[visitor.id]:
+                    del self._pages[visitor.id]
+                    self._left[visitor.id] = time.monotonic()
+
+    def gone(self, seconds: float) -> list[str]:
+        """Returns the names of the folders of visitors who closed their last page so many seconds ago.
+
+        Each is returned until there is no such folder, or a page of the visitor is open again.
+        """
+        with self.lock:
+            due = [owner for owner, at in self._left.items() if time.monotonic() - at >= seconds]
+            for owner in due:
+                if not (self.visitors / owner).exists():
+                    del self._left[owner]
+            return due
 
     def find(self, path: object, visitor: Visitor) -> Path:
         """Returns the file that a visitor names.
@@ -190,10 +252,11 @@ def publish_file(path: Path) -> str:
 def scratch_folder() -> Iterator[Path]:
     """Gives a folder for a file in the making, and removes it whatever happens."""
     folder = _new_folder("making-")
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with store().using([folder]):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _new_folder(prefix: str = "") -> Path:

@@ -7,7 +7,6 @@ import io
 import logging
 import os
 import socket
-import tempfile
 import threading
 import time
 import warnings
@@ -23,6 +22,7 @@ from faceinsight.ui.demo import build_demo
 from faceinsight.ui.door import GuardedApp
 from faceinsight.ui.engine import Engine
 from faceinsight.ui.image_tab import example_pictures
+from faceinsight.ui.janitor import Janitor, run_files
 from faceinsight.ui.scripts import scripts_folder
 from faceinsight.ui.theme import build_theme
 
@@ -93,9 +93,8 @@ def launch(options: LaunchOptions = LaunchOptions()) -> None:
 
 
 def _serve(options: LaunchOptions) -> None:
-    with tempfile.TemporaryDirectory(prefix="faceinsight-", ignore_cleanup_errors=True) as folder:
-        # Uploads and results live and die with this folder.
-        os.environ["GRADIO_TEMP_DIR"] = os.path.realpath(folder)
+    # Uploads and results live and die with these.
+    with run_files() as files, Janitor(files).at_work():
         engine = Engine(options.pack, options.models)
         problem = engine.problem()
         demo = build_demo(engine)

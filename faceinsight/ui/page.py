@@ -41,6 +41,10 @@ class Page(gr.Blocks):
             inputs, found = store().admit(inputs, visitor)
         except Exception as error:
             raise as_page_error(error) from error
-        with working_in(store().folder_beside(found, visitor)):
+        folder = store().folder_beside(found, visitor)
+        with store().using([*found, folder]), working_in(folder):
             answer: dict[str, Any] = await super().process_api(block_fn, inputs, state, request, *args, **kwargs)
+        # Gradio would keep the name of every file for a cleaner of its own, which the janitor stands in for.
+        for names in self.temp_file_sets:
+            names.clear()
         return answer

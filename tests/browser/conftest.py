@@ -5,12 +5,15 @@ from typing import NoReturn
 
 import pytest
 from playwright.sync_api import Error as PlaywrightError
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.driving import DESKTOP, Visit, chromium, write_camera
 from tests.browser.find_chromium import find_chromium
 from tests.serving import served
 from tests.toy_models import toy_picture
+
+# The machine may be busy with other things; what is right comes late then.
+expect.set_options(timeout=30_000)
 
 
 def without_browser(problem: str) -> NoReturn:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
 import time
 import urllib.parse
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,14 @@ from PIL import Image
 
 from faceinsight.errors import MediaError
 from faceinsight.ui.files import FileStore
+from faceinsight.ui.image_tab import example_pictures
+from faceinsight.ui.scripts import scripts_folder
 from faceinsight.ui.visitors import Visitor
 from tests.conftest import ROOT
-from tests.serving import App, served
+from tests.serving import served
 from tests.toy_media import toy_frames, write_clip
+from tests.visits import FILE, META, Browser, events_with, sent
 
-META = {"meta": {"_type": "gradio.FileData"}}
-FILE = object()
 REFUSED = "This is no file that you uploaded here, or it has been deleted since: upload it again."
 
 
@@ -38,89 +37,6 @@ def photo(tmp_path, two_faces) -> Path:
     path = tmp_path / "photo.png"
     Image.fromarray(two_faces).save(path)
     return path
-
-
-class Browser:
-    """Somebody with a session and, where they take cookies, a token of their own."""
-
-    count = 0
-
-    def __init__(self, app: App) -> None:
-        Browser.count += 1
-        self.app, self.session, self.cookie = app, f"session{Browser.count}", ""
-
-    def open(self) -> Browser:
-        """Opens the page, as browsers do."""
-        with closing(http.client.HTTPConnection(self.app.url.removeprefix("http://"), timeout=60)) as connection:
-            connection.request("GET", "/")
-            answer = connection.getresponse()
-            answer.read()
-            cookies = [value.split(";")[0] for name, value in answer.getheaders() if name.lower() == "set-cookie"]
-            self.cookie = "; ".join(cookies)
-        return self
-
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, bytes]:
-        if body is not None and not isinstance(body, bytes):
-            body, headers = json.dumps(body).encode(), {"Content-Type": "application/json"} | headers
-        if self.cookie:
-            headers["Cookie"] = self.cookie
-        with closing(http.client.HTTPConnection(self.app.url.removeprefix("http://"), timeout=60)) as connection:
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-
-    def upload(self, path: Path) -> str:
-        content = form(path.read_bytes(), path.name)
-        status, answer = self.ask("POST", "/gradio_api/upload", content, **{"Content-Type": FORM})
-        assert status == 200, answer
-        return json.loads(answer)[0]
-
-    def stream(self, path: str) -> str:
-        """Returns what a stream of answers says, until the event is done."""
-        said = b""
-        headers = {"Cookie": self.cookie} if self.cookie else {}
-        with closing(http.client.HTTPConnection(self.app.url.removeprefix("http://"), timeout=60)) as connection:
-            connection.request("GET", path, headers=headers)
-            answer = connection.getresponse()
-            while line := answer.readline():
-                said += line
-                if b"process_completed" in line:
-                    break
-        return said.decode()
-
-    def join(self, event: dict[str, Any], data: list[Any]) -> str:
-        """Does an event of the page as the page does; returns its answers."""
-        body = {"fn_index": event["id"], "data": data, "session_hash": self.session}
-        status, answer = self.ask("POST", "/gradio_api/queue/join", body)
-        assert status == 200, answer
-        return self.stream(f"/gradio_api/queue/data?session_hash={self.session}")
-
-    def config(self) -> dict[str, Any]:
-        return json.loads(self.ask("GET", "/config")[1])
-
-
-BOUNDARY = "a-boundary"
-FORM = f"multipart/form-data; boundary={BOUNDARY}"
-
-
-def form(content: bytes, name: str = "photo.png", field: str = "files") -> bytes:
-    """Returns a file as a browser's form sends it."""
-    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n\r\n'
-    return head.encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
-
-
-def events_with(browser: Browser, elem_id: str) -> list[tuple[dict[str, Any], list[Any]]]:
-    """Returns the page's events that take a component, each with values for its inputs, FILE for its own."""
-    config = browser.config()
-    parts = {part["id"]: part for part in config["components"]}
-    (wanted,) = [part["id"] for part in parts.values() if part["props"].get("elem_id") == elem_id]
-    found = []
-    for event in config["dependencies"]:
-        if wanted in event["inputs"]:
-            values = [FILE if n == wanted else parts[n]["props"].get("value") for n in event["inputs"]]
-            found.append((event, values))
-    assert found
-    return found
 
 
 KINDS = {
@@ -209,7 +125,7 @@ def test_no_event_of_the_page_reads_a_file_that_was_not_uploaded(app, stray):
     for component in ("image-input", "video-input"):
         for event, values in events_with(visitor, component):
             for shape in shapes(stray)[:2]:
-                said = visitor.join(event, [shape if value is FILE else value for value in values])
+                said = visitor.join(event, [sent(component, shape) if value is FILE else value for value in values])
                 assert f'"error":{json.dumps(REFUSED)}' in said, (component, event["id"], shape)
             if not event["queue"]:
                 body = {"fn_index": event["id"], "data": [{"path": stray}], "session_hash": visitor.session}
@@ -252,7 +168,8 @@ def test_no_visitor_gets_a_file_of_another(app, photo):
         other.session = ann.session
         assert refused(other, "analyze_image", [{"path": path} | META, 0.5, 0, ""])
         (event, values), *_ = events_with(other, "image-input")
-        assert REFUSED in other.join(event, [{"path": path} | META if value is FILE else value for value in values])
+        file = sent("image-input", {"path": path})
+        assert REFUSED in other.join(event, [file if value is FILE else value for value in values])
 
 
 @pytest.mark.parametrize("shape", range(10))
@@ -335,34 +252,29 @@ def test_uploads_lie_under_a_path_that_cannot_be_guessed(app, photo):
     assert len(bytes.fromhex(first.parents[1].name)) == 16
 
 
-def test_an_upload_is_read_and_shown(app, photo):
+def test_what_comes_of_a_clip_is_for_whoever_uploaded_it(app, tmp_path):
+    visitor, other = Browser(app).open(), Browser(app).open()
+    path = visitor.upload(write_clip(tmp_path / "clip.mp4", toy_frames(4)))
+    event, values = max(events_with(visitor, "video-input"), key=lambda event: len(event[1]))
+    asked = sent("video-input", {"path": path} | META)
+    said = visitor.join(event, [asked if value is FILE else value for value in values])
+    found = re.findall(r'"\.(/gradio_api/file=[^"]*)"', said)
+    assert {Path(url).suffix for url in found} == {".mp4", ".csv", ".json"}
+    for url in {*found, f"/gradio_api/file={path}"}:
+        assert visitor.ask("GET", url)[0] == 200
+        for stranger in (other, Browser(app)):
+            assert stranger.ask("GET", url)[0] == 404
+
+
+def test_the_image_tab_reads_an_upload(app, photo):
     visitor = Browser(app).open()
-    path = visitor.upload(photo)
     (event, values), *_ = events_with(visitor, "image-input")
-    asked = {"request": 1, "photos": [{"file": {"path": path}, "name": "photo.png", "problem": "", "preview": True}]}
-    said = visitor.join(event, [asked if value is FILE else value for value in values])
-    assert "2 faces" in said
-    assert visitor.ask("GET", f"/gradio_api/file={path}")[0] == 200
+    file = sent("image-input", {"path": visitor.upload(photo)} | META)
+    assert "2 faces" in visitor.join(event, [file if value is FILE else value for value in values])
 
 
-def test_what_is_made_of_an_upload_is_there_for_its_visitor_alone(app, tmp_path):
-    visitor = Browser(app).open()
-    path = visitor.upload(write_clip(tmp_path / "clip.mp4", toy_frames(3)))
-    (event, values) = next(pair for pair in events_with(visitor, "video-input") if len(pair[1]) > 1)
-    asked = {"file": {"path": path}, "name": "clip.mp4", "start": 0, "end": 0, "rate": 0, "anew": False}
-    said = visitor.join(event, [asked if value is FILE else value for value in values])
-    urls = set(re.findall(r'"\./(gradio_api/file=[^"]*)"', said))
-    assert len(urls) == 4
-    stranger = Browser(app).open()
-    for url in urls:
-        assert visitor.ask("GET", f"/{url}")[0] == 200
-        assert stranger.ask("GET", f"/{url}")[0] == 404
-
-
-def test_the_examples_are_for_everybody(app):
-    visitor = Browser(app).open()
-    (stage,) = (part for part in visitor.config()["components"] if part["props"].get("elem_id") == "image-input")
-    examples = re.findall(r'src="\./(gradio_api/file=[^"]*)"', stage["props"]["html_template"])
-    assert len(examples) == 2
-    for url in examples:
-        assert visitor.ask("GET", f"/{url}")[0] == 200
+def test_the_examples_and_the_code_of_the_page_are_for_everybody(app):
+    for path in (*example_pictures(), scripts_folder() / "image.js"):
+        assert Browser(app).ask("GET", f"/gradio_api/file={urllib.parse.quote(str(path))}")[0] == 200
+        beside = path.parent / ".." / "__init__.py"
+        assert Browser(app).ask("GET", f"/gradio_api/file={urllib.parse.quote(str(beside))}")[0] == 404

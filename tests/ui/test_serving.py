@@ -212,22 +212,6 @@ def test_it_stops_with_readers_in_the_middle_of_an_answer(toy_pack, tmp_path):
     assert "Traceback" not in app.output
 
 
-def test_files_of_visitors_are_deleted_in_time(toy_pack, tmp_path, photo):
-    hasty = (
-        "import sys, faceinsight.ui.demo as demo; demo.DELETE_CACHE = (1, 2); "
-        "from faceinsight.cli import main; sys.exit(main(['app', *sys.argv[1:]]))"
-    )
-    with served(tmp_path, "--pack", toy_pack, code=hasty) as app:
-        client = Client(app.url, verbose=False, analytics_enabled=False)
-        client.predict(image=handle_file(photo), api_name="/analyze_image")
-        assert list(app.temporary.rglob("photo.png"))
-        deadline = time.monotonic() + 20
-        while list(app.temporary.rglob("photo.png")) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert list(app.temporary.rglob("photo.png")) == []
-        assert len(list(app.temporary.rglob("astronaut.png"))) == 1  # the examples stay
-
-
 def refused(*args: object) -> subprocess.CompletedProcess:
     """Starts an app that should say at once why it cannot be."""
     command = [sys.executable, "app.py", *map(str, args)]

@@ -1,0 +1,114 @@
+"""How much room files of visitors may take on the disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Container
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+
+from faceinsight.errors import FaceInsightError
+
+# What a file or folder costs beside its content.
+ENTRY_BYTES = 4096
+
+
+class NoRoomError(FaceInsightError):
+    """There is no room for a file."""
+
+    def __init__(self, sentence: str, status: HTTPStatus = HTTPStatus.INSUFFICIENT_STORAGE) -> None:
+        """Says why.
+
+        Args:
+            sentence: What the visitor reads.
+            status: What programs read.
+        """
+        super().__init__(sentence)
+        self.status = status
+
+
+class Room:
+    """What the files of each visitor, and of all, may take; uploads count before their first byte comes."""
+
+    def __init__(self, folder: Path, visitor_mb: int = 1000, disk_mb: int = 8000, free_mb: int = 500) -> None:
+        """Begins with what lies there.
+
+        Args:
+            folder: Where the folders of all visitors are.
+            visitor_mb: Megabytes that a visitor's files may take.
+            disk_mb: Megabytes that the files of all visitors may take.
+            free_mb: Megabytes of the disk that are left free.
+        """
+        self._folder = folder
+        self._visitor, self._disk, self._free = (1_000_000 * n for n in (visitor_mb, disk_mb, free_mb))
+        self._coming: dict[Path, int] = {}
+        self._lock = threading.Lock()
+
+    def take(self, folder: Path, owner: str, size: int) -> None:
+        """Sets room aside for an upload, until `give_back`.
+
+        Args:
+            folder: Where it will lie: a new folder in one of its owner's.
+            owner: What the names of all folders of its owner begin with.
+            size: Its bytes.
+
+        Raises:
+            NoRoomError: If there is none.
+        """
+        size += 4 * ENTRY_BYTES
+        with self._lock:
+            taken = self._taken()
+            own = sum(n for name, n in taken.items() if name.startswith(owner))
+            if own + size > self._visitor:
+                raise NoRoomError(
+                    f"Your files take {own / 1e6:.0f} MB here, of at most {self._visitor / 1e6:.0f}: this one does not "
+                    "fit in. Files are deleted half an hour after their last use, or when you close the page.",
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                )
+            self._check(sum(taken.values()), size)
+            self._coming[folder] = size
+
+    def give_back(self, folder: Path) -> None:
+        """Ends what `take` began: from now on counts what lies there."""
+        with self._lock:
+            del self._coming[folder]
+
+    def check(self) -> None:
+        """Raises NoRoomError where there is no room for what an analysis writes."""
+        with self._lock:
+            self._check(sum(self._taken().values()), 0)
+
+    def _check(self, taken: int, size: int) -> None:
+        coming = sum(self._coming.values())
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if taken + size > self._disk or shutil.disk_usage(self._folder).free - coming - size < self._free:
+            raise NoRoomError("There is no room for more files on this server now: try again in some minutes.")
+
+    def _taken(self) -> dict[str, int]:
+        """Returns the bytes of each owner's folder, by its name."""
+        taken = {name: bytes_in(self._folder / name, self._coming) for name in names_in(self._folder)}
+        for folder, size in self._coming.items():
+            taken[folder.parent.name] = taken.get(folder.parent.name, 0) + size
+        return taken
+
+
+def bytes_in(folder: Path, but: Container[Path] = ()) -> int:
+    """Returns the bytes that a folder takes, without those of some folders in it."""
+    total = 0
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if Path(root, name) not in but]
+        total += ENTRY_BYTES * (1 + len(files))
+        for name in files:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(root, name)).st_size
+    return total
+
+
+def names_in(folder: Path) -> list[str]:
+    """Returns the names in a folder; none where it is not there, or is none."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return os.listdir(folder)
+    return []
