@@ -98,7 +98,7 @@ def test_files_go_when_the_visitor_leaves(toy_pack, tmp_path):
         for visitor in (ann, bob):
             assert "faces.mp4" in analyse_clip(visitor, clip)
         both = len(left(app))
-        assert both == 2 * len(("clip.mp4", "clip-faces.mp4", "clip.csv", "clip.json"))
+        assert both == 2 * len(("clip.mp4", "clip-faces.mp4", "clip.csv", "clip-people.csv", "clip.json"))
         pages[0].close()
         # Another of hers is open.
         time.sleep(7)
