@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from faceinsight.ui.files import FileStore, store
-from faceinsight.ui.room import names_in
+from faceinsight.ui.room import Room, names_in
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,9 @@ def run_files() -> Iterator[FileStore]:
     folder, lock = _begin()
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     try:
-        yield store()
+        files = store()
+        files.room = Room.of(files.visitors, os.environ)
+        yield files
     finally:
         lock.release()
         shutil.rmtree(folder, ignore_errors=True)

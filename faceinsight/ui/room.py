@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -46,6 +46,27 @@ class Room:
         self._visitor, self._disk, self._free = (1_000_000 * n for n in (visitor_mb, disk_mb, free_mb))
         self._coming: dict[Path, int] = {}
         self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, folder: Path, environment: Mapping[str, str]) -> Room:
+        """Returns the room that FACEINSIGHT_VISITOR_MB, FACEINSIGHT_DISK_MB and FACEINSIGHT_FREE_MB set.
+
+        Args:
+            folder: Where the folders of all visitors are.
+            environment: The environment variables.
+
+        Raises:
+            FaceInsightError: If one is no whole number.
+        """
+        sizes = {}
+        for size in ("visitor_mb", "disk_mb", "free_mb"):
+            name = f"FACEINSIGHT_{size.upper()}"
+            if (text := environment.get(name)) is None:
+                continue
+            if not text.isdecimal() or len(text) > 9:
+                raise FaceInsightError(f"{name} is set to {text[:20]!r}: give a whole number of megabytes.")
+            sizes[size] = int(text)
+        return cls(folder, **sizes)
 
     def take(self, folder: Path, owner: str, size: int) -> None:
         """Sets room aside for an upload, until `give_back`.

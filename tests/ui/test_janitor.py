@@ -30,12 +30,11 @@ from tests.visits import FILE, FORM, META, Browser, events_with, form, sent
 ANN, BOB = Visitor("a" * 32, browser=True), Visitor("b" * 32, browser=True)
 
 
-def started(keep_s: float = 1000, leave_s: float = 1000, room: str = "") -> str:
-    """Returns code that starts the app with a hasty janitor, or with little room."""
+def started(keep_s: float = 1000, leave_s: float = 1000) -> str:
+    """Returns code that starts the app with a hasty janitor."""
     return (
-        "import functools, sys, faceinsight.ui.files as files, faceinsight.ui.janitor as janitor; "
+        "import sys, faceinsight.ui.janitor as janitor; "
         f"janitor.EVERY_S, janitor.KEEP_S, janitor.LEAVE_S = 0.1, {keep_s}, {leave_s}; "
-        f"files.Room = functools.partial(files.Room, {room}); "
         "from faceinsight.cli import main; sys.exit(main(['app', *sys.argv[1:]]))"
     )
 
@@ -306,10 +305,17 @@ def test_some_of_the_disk_is_left_free(files):
         room.check()
 
 
+@pytest.mark.parametrize("size", ["", "-1", "1.5", "much", "1" * 99])
+def test_a_size_that_is_none_is_one_sentence(tmp_path, size):
+    with pytest.raises(FaceInsightError, match="FACEINSIGHT_DISK_MB is set to .*: give a whole number of megabytes"):
+        Room.of(tmp_path, {"FACEINSIGHT_DISK_MB": size})
+
+
 def test_who_is_over_the_quota_hears_it_before_the_file_has_come(toy_pack, tmp_path):
     big = tmp_path / "noise.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (500, 500, 3), np.uint8)).save(big)
-    with served(tmp_path, "--pack", toy_pack, code=started(room="visitor_mb=2, disk_mb=3, free_mb=1")) as app:
+    room = {"FACEINSIGHT_VISITOR_MB": "2", "FACEINSIGHT_DISK_MB": "3", "FACEINSIGHT_FREE_MB": "1"}
+    with served(tmp_path, "--pack", toy_pack, **room) as app:
         ann, bob, program = Browser(app).open(), Browser(app).open(), Browser(app)
         for _ in range(2):
             ann.upload(big)
