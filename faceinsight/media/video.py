@@ -112,6 +112,17 @@ def _opened(path: Path, label: str, limits: VideoLimits) -> Iterator[tuple[Any, 
         yield container, stream
 
 
+def read_size(path: str | Path, name: str, limits: VideoLimits) -> int:
+    """Returns how many pixels a frame has by what a file says of itself; raises as `probe` does."""
+    try:
+        with _opened(Path(path), name, limits) as (_, stream):
+            return int(stream.codec_context.width * stream.codec_context.height)
+    except MediaError:
+        raise
+    except Exception as error:
+        raise unreadable(name) from error
+
+
 def probe(path: str | Path, name: str | None = None, limits: VideoLimits = VideoLimits()) -> VideoInfo:
     """Reads what a video file says of itself, and its first frame.
 
