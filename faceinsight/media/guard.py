@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from faceinsight.errors import MediaError
 from faceinsight.media.image import LoadedImage
@@ -23,8 +26,8 @@ LARGEST_PICTURE = 16_000_000
 CLIP_LIMITS = VideoLimits(decoded=9_500_000, largest=2_100_000, frames=108_000)
 
 # Megabytes for all pictures and for all clips at once. The server itself takes some 400.
-PICTURES_MB = 800.0
-CLIPS_MB = 800.0
+PICTURES_MB = 800
+CLIPS_MB = 800
 # How long a file waits for its turn.
 PICTURE_PATIENCE_S = 60.0
 CLIP_PATIENCE_S = 600.0
@@ -37,11 +40,12 @@ _PIXEL_MB = {"WEBP": 22.0, "AVIF": 22.0}
 _OTHER_PIXEL_MB = 11.5
 # A picture's analysis, labels and files, a megapixel.
 _ANALYSIS_MB = 12.0
-# A clip: its decoder at all and a megapixel (other frames refer to up to sixteen), the encoder a megapixel, the sound.
+# A clip: its decoder at all and a megapixel, of one frame and of many (some refer to sixteen others); labels, encoder
+# and sound a megapixel.
 _CLIP_MB = 120.0
+_PROBE_PIXEL_MB = 20.0
 _CLIP_PIXEL_MB = 40.0
-_ENCODER_MB = 60.0
-_SOUND_MB = 60.0
+_ENCODER_MB = 90.0
 
 
 class Guard(Reader):
@@ -57,44 +61,51 @@ class Guard(Reader):
         self._pictures = Room(PICTURES_MB, PICTURE_PATIENCE_S)
         self._clips = Room(CLIPS_MB, CLIP_PATIENCE_S)
 
-    @contextmanager
-    def image(self, path: Path, name: str) -> Iterator[LoadedImage]:
-        """Decodes a picture as large as the page needs it, and keeps room for what is done with it in the block.
+    def image(self, path: Path, name: str) -> LoadedImage:
+        """Decodes a picture as large as the page needs it.
 
         Raises:
             MediaError: As `load_image` does, or where it takes too long or too much memory.
             BusyError: If there was no room in time.
         """
-        with ExitStack() as stack:
-            with self._turns, self._workers.one() as worker:
-                head = worker.ask("image", _HEADER_MB, name, path=str(path), largest=LARGEST_PICTURE)
-                megapixels = head["pixels"] / 1e6
-                most = _DECODER_MB + megapixels * _PIXEL_MB.get(head["format"], _OTHER_PIXEL_MB)
-                place = stack.enter_context(self._pictures.take(most))
+        with self._turns, self._workers.one() as worker:
+            head = worker.ask("image", _HEADER_MB, name, path=str(path), largest=LARGEST_PICTURE)
+            megapixels = head["pixels"] / 1e6
+            most = _DECODER_MB + megapixels * _PIXEL_MB.get(head["format"], _OTHER_PIXEL_MB)
+            with self._pictures.take(most):
                 ((values, pixels),) = worker.go(most)
-            place.shrink(pixels.size / 3e6 * _ANALYSIS_MB)
-            yield LoadedImage(pixels, values["note"])
+        return LoadedImage(pixels, values["note"])
+
+    def work_on(self, pictures: Sequence[npt.NDArray[np.uint8]]) -> AbstractContextManager[object]:
+        """Keeps room for what is done with pictures (H, W, 3) in a block; raises BusyError as `image` does."""
+        return self._pictures.take(sum(picture.size for picture in pictures) / 3e6 * _ANALYSIS_MB)
 
     def probe(self, path: Path, name: str) -> VideoInfo:
         """Does what `probe` of media/video.py does, within CLIP_LIMITS."""
-        with self._clip("probe", path, name) as answers:
+        # One frame is decoded: for that nobody waits until another clip is done.
+        cost = (_CLIP_MB, _PROBE_PIXEL_MB, 0.0)
+        with self._clip("probe", self._pictures, cost, path, name) as answers:
             ((values, _),) = answers
         return VideoInfo(*values["info"])
 
     def frames(self, path: Path, start: float, end: float | None, name: str) -> Generator[VideoFrame]:
         """Does what `read_frames` does, within CLIP_LIMITS."""
-        with self._clip("frames", path, name, start=start, end=end) as answers:
+        cost = (_CLIP_MB, _CLIP_PIXEL_MB, _ENCODER_MB)
+        with self._clip("frames", self._clips, cost, path, name, start=start, end=end) as answers:
             for values, pixels in answers:
                 yield VideoFrame(values["time"], pixels)
 
     @contextmanager
-    def _clip(self, job: str, path: Path, name: str, **values: Any) -> Iterator[Iterator[Answer]]:
+    def _clip(
+        self, job: str, room: Room, cost: tuple[float, float, float], path: Path, name: str, **values: Any
+    ) -> Iterator[Iterator[Answer]]:
+        """Runs a job; its cost is that of the decoder, at all and a megapixel, and of what is done with the frames."""
         with self._workers.one() as worker:
             head = worker.ask(job, _CLIP_MB, name, path=str(path), limits=astuple(CLIP_LIMITS), **values)
             megapixels = head["pixels"] / 1e6
-            decoder = _CLIP_MB + megapixels * _CLIP_PIXEL_MB
-            encoder = min(megapixels, (CLIP_LIMITS.largest or CLIP_LIMITS.decoded) / 1e6) * _ENCODER_MB
-            with self._clips.take(decoder + encoder + _SOUND_MB):
+            decoder = cost[0] + megapixels * cost[1]
+            shown = min(megapixels, (CLIP_LIMITS.largest or CLIP_LIMITS.decoded) / 1e6)
+            with room.take(decoder + shown * cost[2]):
                 yield worker.go(decoder)
 
     def sound(self, path: Path, start: float) -> Generator[SoundPiece]:

@@ -34,7 +34,7 @@ class Worker:
     """A process that runs jobs of media/worker.py, one after another.
 
     Attributes:
-        ready: Whether it has answered all that it was asked.
+        ready: Whether it has answered all that it was asked, and takes another job.
     """
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class Worker:
             text = bytearray(int.from_bytes(size))
             self._fill(text)
             head = json.loads(text)
-            self.ready = "end" in head or "error" in head
+            self.ready = "end" in head or not head.get("last", True)
             if "error" in head:
                 raise (DamagedMediaError if head["damaged"] else MediaError)(head["error"])
             if self.ready:

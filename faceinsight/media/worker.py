@@ -145,8 +145,10 @@ def main() -> None:
             _alarm(0)
             known = isinstance(error, MediaError)
             text = str(error) if known else f"A file cannot be read ({reason(error)}): choose another copy of it."
-            _send(out, {"error": text, "damaged": isinstance(error, DamagedMediaError)})
-            if not known or isinstance(error.__cause__, MemoryError):
+            # After one of these nobody knows what this process is still good for.
+            last = not known or isinstance(error.__cause__, MemoryError)
+            _send(out, {"error": text, "damaged": isinstance(error, DamagedMediaError), "last": last})
+            if last:
                 return
 
 
