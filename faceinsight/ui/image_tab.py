@@ -95,9 +95,7 @@ class Photo:
             return str(error)
 
 
-def look_at(
-    photos: list[Photo], reader: Guard, analyzer: FaceAnalyzer, chosen: Settings
-) -> Iterator[list[Answer]]:
+def look_at(photos: list[Photo], reader: Guard, analyzer: FaceAnalyzer, chosen: Settings) -> Iterator[list[Answer]]:
     """Analyses photos, the first one by itself, and yields the answers about each group.
 
     Args:
