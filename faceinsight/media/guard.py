@@ -61,6 +61,10 @@ class Guard(Reader):
         self._pictures = Room(PICTURES_MB, PICTURE_PATIENCE_S)
         self._clips = Room(CLIPS_MB, CLIP_PATIENCE_S)
 
+    def prepare(self) -> None:
+        """Starts a process ahead, so that the first file need not wait for it."""
+        self._workers.prepare()
+
     def image(self, path: Path, name: str) -> LoadedImage:
         """Decodes a picture as large as the page needs it.
 

@@ -44,6 +44,8 @@ class Worker:
             [sys.executable, "-c", _START.format(path=path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # What decoders complain of says nothing that the answer does not.
+            stderr=subprocess.DEVNULL,
             bufsize=0,
             # Each further arena would count as memory in use.
             env=os.environ | {"MALLOC_ARENA_MAX": "2"},
@@ -171,6 +173,12 @@ class Workers:
             if worker.alive:
                 return worker
             worker.close()
+
+    def prepare(self) -> None:
+        """Starts one ahead, so that the first file need not wait for it."""
+        with self._lock:
+            if not self._idle:
+                self._idle.append(Worker())
 
     def close(self) -> None:
         """Ends those that wait."""
