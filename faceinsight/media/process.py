@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -22,9 +23,12 @@ from faceinsight.errors import DamagedMediaError, MediaError
 
 Answer = tuple[dict[str, Any], npt.NDArray[Any]]
 
-# How long one picture, or one frame of a clip, may take.
-ANSWER_S = 30.0
+# How long one picture, or one frame of a clip, may take on a machine that is busy with other things; the processor may
+# work on it for less.
+ANSWER_S = 120.0
 _WATCH_EVERY_S = 0.25
+# Whoever no longer answers has ended or is about to.
+_WAIT_S = 10.0
 _START = "import sys; sys.path[:] = {path!r}; from faceinsight.media.worker import main; main()"
 # Windows opens a console for every process that is not told otherwise.
 _FLAGS = getattr(subprocess, "CREATE_NO_WINDOW", 0)
@@ -133,8 +137,8 @@ class Worker:
             rest = rest[count:]
 
     def _fail(self) -> NoReturn:
-        if self._late:
-            raise MediaError(f"{self._name} takes more than {ANSWER_S:.0f} seconds to read: make it smaller.")
+        if self._late or self._process.wait(_WAIT_S) == -getattr(signal, "SIGXCPU", 0):
+            raise MediaError(f"{self._name} takes too long to read: make it smaller and try again.")
         raise MediaError(f"{self._name} is damaged so badly that its reader stopped: choose another copy of it.")
 
     def close(self) -> None:

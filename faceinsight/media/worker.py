@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -28,9 +29,11 @@ from faceinsight.media.video import VideoLimits, probe, read_frames, read_size
 Answer = tuple[dict[str, Any], npt.NDArray[Any] | None]
 
 # Whoever uses the camera goes first.
-_NICE = 10
+_NICE = 5
 # Should the process that waits for an answer be gone, nobody else ends this one.
-_ALONE_S = 60
+_ALONE_S = 150
+# How long a processor may be busy with one picture, or one frame of a clip.
+_BUSY_S = 30
 
 
 def _image(path: str, name: str, largest: int) -> Iterator[Answer]:
@@ -90,8 +93,14 @@ def _allow(megabytes: float) -> None:
 
 
 def _alarm(seconds: int) -> None:
+    """Has the system end this process after so many seconds, or earlier where it is busy all the time; 0 for not."""
     if hasattr(signal, "alarm"):
         signal.alarm(seconds)
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + _BUSY_S, hard))
 
 
 def _serve(job: dict[str, Any], out: BinaryIO) -> None:

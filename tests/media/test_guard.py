@@ -79,7 +79,7 @@ def test_a_reader_that_does_not_end_is_ended(guard, photo, monkeypatch):
     held = worker_of(guard)
     held.send_signal(signal.SIGSTOP)
     monkeypatch.setattr(process, "ANSWER_S", 0.2)
-    with pytest.raises(MediaError, match=r"big\.jpg takes more than 0 seconds to read: make it smaller\."):
+    with pytest.raises(MediaError, match=r"big\.jpg takes too long to read: make it smaller and try again\."):
         read(guard, photo, "big.jpg")
     assert held.poll() == -signal.SIGKILL
     monkeypatch.undo()
@@ -99,15 +99,28 @@ def test_a_reader_that_dies_is_one_sentence(guard, photo):
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system has no limit on a process's memory")
 def test_a_picture_that_takes_too_much_memory_is_one_sentence(guard, photo, tmp_path, monkeypatch):
-    Image.new("RGB", (6000, 5000)).save(tmp_path / "large.png", compress_level=1)
+    Image.new("RGB", (3000, 2000)).save(tmp_path / "large.png", compress_level=1)
     monkeypatch.setattr(guarding, "_OTHER_PIXEL_MB", 0)
+    monkeypatch.setattr(guarding, "_DECODER_MB", 2)
     with pytest.raises(MediaError, match=r"large takes more memory than there is for a picture: make it smaller"):
         read(guard, tmp_path / "large.png", "large")
     monkeypatch.undo()
     assert read(guard, photo).pixels.shape == (480, 640, 3)
+    monkeypatch.setattr(guarding, "LARGEST_PICTURE", 1_500_000)
     assert read(guard, tmp_path / "large.png", "large").note == (
-        "large has 6000 x 5000 pixels: it was analysed at 4381 x 3651."
+        "large has 3000 x 2000 pixels: it was analysed at 1500 x 1000."
     )
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXCPU"), reason="this system has no limit on a process's work")
+def test_a_picture_that_takes_too_much_work_is_one_sentence(guard, photo):
+    read(guard, photo)
+    held = worker_of(guard)
+    held.send_signal(signal.SIGSTOP)
+    # As the system does it for a process that used up its seconds.
+    threading.Timer(0.3, lambda: (held.send_signal(signal.SIGXCPU), held.send_signal(signal.SIGCONT))).start()
+    with pytest.raises(MediaError, match="it takes too long to read"):
+        read(guard, photo)
 
 
 def test_pictures_wait_for_room_and_not_for_ever(guard, photo, monkeypatch):
