@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -137,7 +137,9 @@ class Worker:
             rest = rest[count:]
 
     def _fail(self) -> NoReturn:
-        if self._late or self._process.wait(_WAIT_S) == -getattr(signal, "SIGXCPU", 0):
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_WAIT_S)
+        if self._late or self._process.returncode == -getattr(signal, "SIGXCPU", 0):
             raise MediaError(f"{self._name} takes too long to read: make it smaller and try again.")
         raise MediaError(f"{self._name} is damaged so badly that its reader stopped: choose another copy of it.")
 
