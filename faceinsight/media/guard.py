@@ -86,11 +86,15 @@ class Guard(Reader):
 
     def probe(self, path: Path, name: str) -> VideoInfo:
         """Does what `probe` of media/video.py does, within CLIP_LIMITS."""
+        return self.first_look(path, name)[0]
+
+    def first_look(self, path: Path, name: str) -> tuple[VideoInfo, npt.NDArray[np.uint8]]:
+        """Does what `first_look` of media/video.py does, within CLIP_LIMITS."""
         # One frame is decoded: for that nobody waits until another clip is done.
         cost = (_CLIP_MB, _PROBE_PIXEL_MB, 0.0)
         with self._clip("probe", self._pictures, cost, path, name) as answers:
-            ((values, _),) = answers
-        return VideoInfo(*values["info"])
+            ((values, pixels),) = answers
+        return VideoInfo(*values["info"]), pixels
 
     def frames(self, path: Path, start: float, end: float | None, name: str) -> Generator[VideoFrame]:
         """Does what `read_frames` does, within CLIP_LIMITS."""

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,7 +25,7 @@ from faceinsight.errors import DamagedMediaError, MediaError
 from faceinsight.media.image import decode_image, opened_image
 from faceinsight.media.sound import read_sound
 from faceinsight.media.source import reason
-from faceinsight.media.video import VideoLimits, probe, read_frames, read_size
+from faceinsight.media.video import VideoLimits, first_look, read_frames, read_size
 
 Answer = tuple[dict[str, Any], npt.NDArray[Any] | None]
 
@@ -46,8 +47,8 @@ def _image(path: str, name: str, largest: int) -> Iterator[Answer]:
 def _probe(path: str, name: str, limits: list[Any]) -> Iterator[Answer]:
     kept = VideoLimits(*limits)
     yield {"pixels": read_size(path, name, kept)}, None
-    info = probe(path, name, kept)
-    yield {"info": [info.width, info.height, info.fps, info.duration, info.note]}, None
+    info, pixels = first_look(path, name, kept)
+    yield {"info": astuple(info)}, pixels
 
 
 def _frames(path: str, start: float, end: float | None, name: str, limits: list[Any]) -> Iterator[Answer]:

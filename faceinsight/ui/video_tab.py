@@ -174,7 +174,7 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
 
     def on_choice(request: Any) -> Answer:
         try:
-            return number_of(request) | first_look(Clip.of(request))
+            return number_of(request) | first_look(Clip.of(request), engine.reader)
         except Exception as error:
             return number_of(request) | {"phase": "failed", "words": as_page_error(error).message}
 
@@ -187,7 +187,13 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
                 if seen is None or seen.clip.path != clip.path:
                     raise MediaError("What was found in this clip is not kept any more: analyse it again.")
                 clip, known = replace(seen.clip, anew=True), seen.analysis
-            options = replace(clip.options, draw=chosen.draw, smoothing=chosen.smoothing, **chosen.detect)
+            options = replace(
+                clip.options,
+                draw=chosen.draw,
+                smoothing=chosen.smoothing,
+                det_threshold=chosen.det_threshold,
+                min_face=chosen.min_face,
+            )
             with scratch_folder() as folder:
                 out = folder / f"{Path(clip.name).stem}-faces.mp4"
                 shown_at = -math.inf
