@@ -6,7 +6,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: app test lint types pytest tools pull-plugs lock screenshots benchmark clean
+.PHONY: app test lint types pytest tools pull-plugs lock screenshots benchmark fuzz clean
 
 app: .venv/app.stamp
 	$(BIN)/python app.py $(ARGS)
@@ -36,6 +36,10 @@ pull-plugs: .venv/dev.stamp
 
 screenshots: .venv/dev.stamp
 	$(BIN)/python -m tests.browser.screenshots $(ARGS)
+
+# Some minutes: 20,000 broken pictures, 1,000 clips, 1,000 packs and 5,000 camera frames, the same at each run.
+fuzz: .venv/dev.stamp
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 # Some fifteen minutes, on a machine that does nothing else. PIPELINE takes options of benchmarks/pipeline.py.
 PIPELINE ?=

@@ -39,6 +39,7 @@ class ClipOptions:
         min_face: Faces whose longest side is shorter, in pixels, are left out.
         draw: What to draw into the annotated video.
         smoothing: How steady the answers are over time, from 0 (every frame's own) to 1.
+        max_faces: After so many faces, summed over the frames, the analysis ends with a note; None for no end.
     """
 
     start: float = 0.0
@@ -48,6 +49,7 @@ class ClipOptions:
     min_face: float = 0.0
     draw: DrawOptions = DrawOptions()
     smoothing: float = 0.5
+    max_faces: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ def iter_clip(
     analyses: list[tuple[float, FrameAnalysis]] = []
     portraits = Portraits()
     notes = [info.note] if info.note else []
-    broken = False
+    broken, faces = False, 0
     last = options.start
     began = time.monotonic()
     layout = LabelLayout()
@@ -181,6 +183,12 @@ def iter_clip(
                 if fresh:
                     analyses.append((frame.time, analysis))
                     portraits.add(frame.pixels, analysis)
+                    faces += len(analysis.faces)
+                    if options.max_faces is not None and faces > options.max_faces:
+                        raise DamagedMediaError(
+                            f"{label} was analysed up to {last:.1f} seconds, where the limit of {options.max_faces} "
+                            "faces is: choose a later start for the rest."
+                        )
                 drawn = draw(frame.pixels, analysis.faces, options.draw, layout=layout)
                 if writer is not None:
                     writer.write(drawn, frame.time - options.start)

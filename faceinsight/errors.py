@@ -27,3 +27,7 @@ class DamagedMediaError(MediaError):
 
 class DiskFullError(MediaError):
     """There is no room for what is to be written."""
+
+
+class BusyError(FaceInsightError):
+    """So much is asked for at once that some have to come again."""

@@ -4,19 +4,18 @@ import json
 import random
 from dataclasses import replace
 from itertools import combinations
-from pathlib import Path
 
-import insightface
 import numpy as np
 import pytest
 
 from faceinsight import DrawOptions, Face, FaceAnalyzer, draw, load_image
 from faceinsight.drawing import LABELS
 from faceinsight.label_layout import LabelLayout, Labelled, Place, core_of, crosses, overlaps, place_labels
+from tests.material import both, photo
 
 SIZE = (1280.0, 720.0)
 GAP = 3.0
-FRIENDS = Path(insightface.__file__).parent / "data" / "images" / "t1.jpg"
+FRIENDS = "t1.jpg"
 PHOTOS = (
     "meeting.jpg",
     "2007_007763.jpg",
@@ -196,13 +195,9 @@ def compact():
     return FaceAnalyzer("compact")
 
 
-def test_no_label_hides_a_face_in_a_photo(compact):
-    assert len(check_photo(compact, FRIENDS)) == 6
-
-
-@pytest.mark.parametrize("name", PHOTOS)
-def test_no_label_hides_a_face_in_photos_of_groups(compact, shared, name):
-    assert len(check_photo(compact, shared / "photos" / name)) >= 2
+@pytest.mark.parametrize(("name", "count"), both([(FRIENDS, 6)], [(name, 2) for name in PHOTOS]))
+def test_no_label_hides_a_face_in_a_photo(compact, name, count):
+    assert len(check_photo(compact, photo(name))) >= count
 
 
 def test_places_are_plain_values():

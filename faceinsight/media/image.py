@@ -28,8 +28,13 @@ UInt8Array = npt.NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "GIF", "TIFF", "BMP")
 # A 64-megapixel photo decodes to 192 MB; larger ones are refused before they are decoded.
 MAX_PIXELS = 64_000_000
-# As large as such a photo is uncompressed, with some room.
+# As large as such a photo is where it is hardly compressed, and where it is well.
 MAX_BYTES = 300_000_000
+MAX_COMPRESSED_BYTES = 64_000_000
+# TIFF (both byte orders), BMP and PNG may be the former.
+_BULKY = (b"II", b"MM", b"BM", b"\x89P")
+# What decodes to more than its pixels by far.
+_MAX_PIXELS_OF = {"WEBP": 32_000_000, "AVIF": 32_000_000}
 # JPEG decodes to a half, a quarter or an eighth for less: not to under this share of the pixels that are wanted.
 _ENOUGH = 0.5
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
@@ -71,8 +76,8 @@ def load_image(source: str | Path | bytes, name: str | None = None, largest: int
         transparent becomes white, 16-bit grey is scaled to 8 bits.
 
     Raises:
-        MediaError: If the file is missing, empty, no image, cut short, above 64 megapixels or 300 MB, or
-            made to cost more work than any photo does.
+        MediaError: If the file is missing, empty, no image, cut short, above 64 megapixels (WebP and AVIF: 32)
+            or 300 MB (all but TIFF, PNG and BMP: 64 MB), or made to cost more work than any photo does.
     """
     label = name or ("The image" if isinstance(source, bytes) else str(source))
     with opened_image(source, label) as image:
@@ -106,22 +111,23 @@ def opened_image(source: str | Path | bytes, label: str) -> Iterator[Image.Image
 
 def _checked(file: BinaryIO, label: str) -> Image.Image:
     try:
-        if file.seek(0, io.SEEK_END) > MAX_BYTES:
+        start = file.read(2)
+        most = MAX_BYTES if start in _BULKY else MAX_COMPRESSED_BYTES
+        if file.seek(0, io.SEEK_END) > most:
             raise MediaError(
-                f"{label} has more than {MAX_BYTES // 10**6} MB, the limit for a picture: "
+                f"{label} has more than {most // 10**6} MB, the limit for such a picture: "
                 "make it smaller and try again."
             )
         file.seek(0)
-        if is_jpeg(file.read(2)):
-            file.seek(0)
-            if not is_cheap(file.read()):
-                raise MediaError(f"{label} is put together as no camera does it: save it anew as a JPEG and try again.")
+        if is_jpeg(start) and not is_cheap(file.read()):
+            raise MediaError(f"{label} is put together as no camera does it: save it anew as a JPEG and try again.")
         file.seek(0)
         image = Image.open(file, formats=FORMATS)
         width, height = image.size
-        if width * height > MAX_PIXELS:
+        limit = _MAX_PIXELS_OF.get(image.format or "", MAX_PIXELS)
+        if width * height > limit:
             raise MediaError(
-                f"{label} has {width} x {height} pixels, and {MAX_PIXELS // 10**6} million "
+                f"{label} has {width} x {height} pixels, and {limit // 10**6} million "
                 "is the limit: make it smaller and try again."
             )
         return image

@@ -112,6 +112,17 @@ def _opened(path: Path, label: str, limits: VideoLimits) -> Iterator[tuple[Any, 
         yield container, stream
 
 
+def read_size(path: str | Path, name: str, limits: VideoLimits) -> int:
+    """Returns how many pixels a frame has by what a file says of itself; raises as `probe` does."""
+    try:
+        with _opened(Path(path), name, limits) as (_, stream):
+            return int(stream.codec_context.width * stream.codec_context.height)
+    except MediaError:
+        raise
+    except Exception as error:
+        raise unreadable(name) from error
+
+
 def probe(path: str | Path, name: str | None = None, limits: VideoLimits = VideoLimits()) -> VideoInfo:
     """Reads what a video file says of itself, and its first frame.
 
@@ -127,6 +138,13 @@ def probe(path: str | Path, name: str | None = None, limits: VideoLimits = Video
         MediaError: If the file is missing, empty, no video, cut short before its first frame,
             or has larger frames than may be.
     """
+    return first_look(path, name, limits)[0]
+
+
+def first_look(
+    path: str | Path, name: str | None = None, limits: VideoLimits = VideoLimits()
+) -> tuple[VideoInfo, UInt8Array]:
+    """Does what `probe` does; returns the pixels of the first frame (H, W, 3) too."""
     label = name or str(path)
     try:
         with _opened(Path(path), label, limits) as (container, stream):
@@ -145,7 +163,8 @@ def probe(path: str | Path, name: str | None = None, limits: VideoLimits = Video
         raise MediaError(f"{label} holds no frame of video: choose another file.")
     height, width = first.pixels.shape[:2]
     note = f"{label} was analysed at {width} x {height} pixels." if width * height < full else None
-    return VideoInfo(width, height, min(max(fps, _LEAST_FPS), _MOST_FPS), max(duration, 0.0), note)
+    info = VideoInfo(width, height, min(max(fps, _LEAST_FPS), _MOST_FPS), max(duration, 0.0), note)
+    return info, first.pixels
 
 
 def read_frames(

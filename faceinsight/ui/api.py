@@ -9,9 +9,8 @@ import gradio as gr
 
 from faceinsight.clips import ClipOptions, analyze_clip
 from faceinsight.export import analysis_dict
-from faceinsight.media.image import load_image
 from faceinsight.ui.components import UploadedImage
-from faceinsight.ui.engine import Engine, friendly
+from faceinsight.ui.engine import MAX_CLIP_FACES, Engine, friendly
 from faceinsight.ui.parts import min_face_slider, need, threshold_slider
 
 
@@ -26,7 +25,8 @@ def build_api(engine: Engine) -> None:
         """Finds every face of a picture with its apparent age, gender and emotion.
 
         Args:
-            image: The picture: JPEG, PNG, WebP, HEIC, at most 64 megapixels.
+            image: The picture: JPEG, PNG, WebP, HEIC, at most 64 megapixels. Above 16 it is made smaller, as
+                note, width and height say; boxes and key points are in pixels of the smaller one.
             det_threshold: Faces with a lower detection score are left out, 0.1 to 0.95.
             min_face: Faces whose longest side is shorter, in pixels, are left out.
             pack: The model pack; empty for the app's own.
@@ -36,9 +36,12 @@ def build_api(engine: Engine) -> None:
             face with age, gender, emotion, their confidences, box and key points.
         """
         path = need(image, "picture")
-        loaded = load_image(path, Path(path).name)
-        analysis = engine.analyzer(pack or None).analyze(loaded.pixels, det_threshold=det_threshold, min_face=min_face)
-        return {"file": Path(path).name, "note": loaded.note, **analysis_dict(analysis)}
+        name = Path(path).name
+        analyzer = engine.analyzer(pack or None)
+        loaded = engine.reader.image(Path(path), name)
+        with engine.reader.work_on([loaded.pixels]):
+            analysis = analyzer.analyze(loaded.pixels, det_threshold=det_threshold, min_face=min_face)
+        return {"file": name, "note": loaded.note, **analysis_dict(analysis)}
 
     def analyze_video(
         video: str | None,
@@ -52,7 +55,8 @@ def build_api(engine: Engine) -> None:
         """Finds every face of a clip, frame by frame.
 
         Args:
-            video: The clip: MP4, MOV, WebM or MKV.
+            video: The clip: MP4, MOV, WebM or MKV, up to 4K. Above Full HD it is made smaller, as note, width and
+                height say.
             start: Seconds at which to begin.
             end: Seconds at which to stop; 0 for the end of the clip.
             rate: Analyses a second; 0 for every frame.
@@ -65,9 +69,10 @@ def build_api(engine: Engine) -> None:
             analysed) and rows: one object a face and frame, led by its time in seconds.
         """
         path = need(video, "clip")
-        options = ClipOptions(start, end or None, rate or None, det_threshold, min_face)
+        options = ClipOptions(start, end or None, rate or None, det_threshold, min_face, max_faces=MAX_CLIP_FACES)
         name = Path(path).name
-        result = analyze_clip(engine.analyzer(pack or None), path, options=options, name=name)
+        analyzer = engine.analyzer(pack or None)
+        result = analyze_clip(analyzer, path, options=options, name=name, reader=engine.reader)
         return {"file": name, **result.as_dict()}
 
     with gr.Group(visible=False):

@@ -13,10 +13,14 @@ import gradio as gr
 
 from faceinsight.analyzer import FaceAnalyzer
 from faceinsight.errors import FaceInsightError, PackError
+from faceinsight.media.guard import Guard
 from faceinsight.packs import AUTO, pack_names, resolve
 from faceinsight.results import FrameAnalysis
 
 log = logging.getLogger(__name__)
+
+# At 30 frames a second, one face for an hour.
+MAX_CLIP_FACES = 100_000
 
 
 class Engine:
@@ -31,6 +35,8 @@ class Engine:
             live_visitors: How many may use the webcam at once.
         """
         self.live_visitors = live_visitors
+        # What visitors send is read by it alone.
+        self.reader = Guard()
         self._pack = str(pack)
         self._models = models
         self._analyzers: dict[str, FaceAnalyzer] = {}

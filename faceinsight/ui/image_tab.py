@@ -14,7 +14,8 @@ import gradio as gr
 from faceinsight.analyzer import FaceAnalyzer
 from faceinsight.errors import FaceInsightError, MediaError
 from faceinsight.export import analysis_dict, rows_of, to_csv, to_json
-from faceinsight.media.image import LoadedImage, encode_image, load_image
+from faceinsight.media.guard import Guard
+from faceinsight.media.image import LoadedImage, encode_image
 from faceinsight.results import FrameAnalysis
 from faceinsight.ui import views
 from faceinsight.ui.charts import EMOTION_COLORS, OTHER_COLOR
@@ -26,6 +27,8 @@ from faceinsight.ui.templates import examples, table_head, template
 MAX_PHOTOS = 50
 # The first photo is shown as soon as may be; the others come in groups, their faces in one batch.
 GROUP = 8
+# A group that is as large ends there.
+GROUP_PIXELS = 24_000_000
 
 Answer = dict[str, Any]
 
@@ -82,21 +85,22 @@ class Photo:
             raise MediaError(f"{len(photos)} photos are no number to look at: choose 1 to {MAX_PHOTOS}.")
         return photos
 
-    def load(self) -> LoadedImage | str:
+    def load(self, reader: Guard) -> LoadedImage | str:
         """Returns the picture, or a sentence that says why there is none."""
         if not self.path:
             return self.problem or f"{self.name} was not uploaded: try again."
         try:
-            return load_image(self.path, self.name)
+            return reader.image(Path(self.path), self.name)
         except FaceInsightError as error:
             return str(error)
 
 
-def look_at(photos: list[Photo], analyzer: FaceAnalyzer, chosen: Settings) -> Iterator[list[Answer]]:
+def look_at(photos: list[Photo], reader: Guard, analyzer: FaceAnalyzer, chosen: Settings) -> Iterator[list[Answer]]:
     """Analyses photos, the first one by itself, and yields the answers about each group.
 
     Args:
         photos: What to analyse.
+        reader: Who reads the files.
         analyzer: The models.
         chosen: The visitor's settings.
 
@@ -104,15 +108,29 @@ def look_at(photos: list[Photo], analyzer: FaceAnalyzer, chosen: Settings) -> It
         An object a photo: what `views.overlay` returns (`size` is None for one that cannot be read), `words`,
         `note`, `problem`, `preview` (a data URL or ""), and for the files `analysis` (None likewise).
     """
-    groups = [photos[:1], *(photos[n : n + GROUP] for n in range(1, len(photos), GROUP))]
-    for group in groups:
-        loaded = [photo.load() for photo in group]
-        pictures = [image.pixels for image in loaded if isinstance(image, LoadedImage)]
-        analyses = iter(analyzer.analyze_many(pictures, **chosen.detect))
-        yield [
-            _unread(image) if isinstance(image, str) else _seen(photo, image, next(analyses), chosen)
-            for photo, image in zip(group, loaded, strict=True)
-        ]
+    for group in _groups(photos, reader):
+        pictures = [image.pixels for _, image in group if isinstance(image, LoadedImage)]
+        with reader.work_on(pictures):
+            analyses = iter(analyzer.analyze_many(pictures, **chosen.detect))
+            answers = [
+                _unread(image) if isinstance(image, str) else _seen(photo, image, next(analyses), chosen)
+                for photo, image in group
+            ]
+        yield answers
+
+
+def _groups(photos: list[Photo], reader: Guard) -> Iterator[list[tuple[Photo, LoadedImage | str]]]:
+    group: list[tuple[Photo, LoadedImage | str]] = []
+    pixels = 0
+    for number, photo in enumerate(photos):
+        image = photo.load(reader)
+        group.append((photo, image))
+        pixels += 0 if isinstance(image, str) else image.pixels.size // 3
+        if number == 0 or len(group) == GROUP or pixels > GROUP_PIXELS:
+            yield group
+            group, pixels = [], 0
+    if group:
+        yield group
 
 
 def _unread(problem: str) -> Answer:
@@ -188,7 +206,7 @@ def build_image_tab(engine: Engine, settings: list[gr.components.Component], sta
         try:
             photos = Photo.all_of(request)
             seen: list[Answer] = []
-            for group in look_at(photos, engine.analyzer(chosen.pack), chosen):
+            for group in look_at(photos, engine.reader, engine.analyzer(chosen.pack), chosen):
                 seen += group
                 last = next((a["analysis"] for a in reversed(seen) if a["analysis"]), None)
                 yield answer_of(number, photos, seen), engine.status(chosen.pack, last)

@@ -99,6 +99,7 @@ def _serve(options: LaunchOptions) -> None:
         problem = engine.problem()
         demo = build_demo(engine)
         start(demo, options)
+        engine.reader.prepare()
         print(f"FaceInsight is at {demo.local_url.rstrip('/')}", flush=True)
         if problem is None:
             print(engine.status().replace("**", "").replace("  \n", "\n"), flush=True)

@@ -15,11 +15,11 @@ import gradio as gr
 from faceinsight.clips import ClipAnalysis, ClipOptions, iter_clip
 from faceinsight.errors import MediaError
 from faceinsight.export import csv_bytes, to_json
+from faceinsight.media.guard import Guard
 from faceinsight.media.image import encode_image
-from faceinsight.media.video import probe, read_frames
 from faceinsight.ui import views
 from faceinsight.ui.charts import EMOTION_COLORS, OTHER_COLOR, emotion_charts
-from faceinsight.ui.engine import Engine, as_page_error
+from faceinsight.ui.engine import MAX_CLIP_FACES, Engine, as_page_error
 from faceinsight.ui.files import publish, publish_file, scratch_folder
 from faceinsight.ui.parts import Settings, need
 from faceinsight.ui.scripts import file_url, run_script
@@ -64,7 +64,7 @@ class Clip:
         except (KeyError, TypeError) as error:
             raise MediaError("There is no clip yet: upload one first.") from error
         path = need(file and file["path"], "clip")
-        return cls(name, path, ClipOptions(start, end or None, rate or None), anew)
+        return cls(name, path, ClipOptions(start, end or None, rate or None, max_faces=MAX_CLIP_FACES), anew)
 
 
 def _number(value: Any) -> float:
@@ -84,11 +84,10 @@ class Seen:
     analysis: ClipAnalysis
 
 
-def first_look(clip: Clip) -> Answer:
+def first_look(clip: Clip, reader: Guard) -> Answer:
     """Returns what a clip says of itself: `words`, and `poster`, its first frame as a data URL."""
-    info = probe(clip.path, clip.name)
-    frame = next(read_frames(clip.path, name=clip.name))
-    poster = base64.b64encode(encode_image(frame.pixels, quality=80)).decode()
+    info, pixels = reader.first_look(Path(clip.path), clip.name)
+    poster = base64.b64encode(encode_image(pixels, quality=80)).decode()
     return {
         "phase": "ready",
         "words": f"{info.duration:.1f} seconds, {info.width} x {info.height} pixels, {info.fps:.3g} frames a second.",
@@ -175,7 +174,7 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
 
     def on_choice(request: Any) -> Answer:
         try:
-            return number_of(request) | first_look(Clip.of(request))
+            return number_of(request) | first_look(Clip.of(request), engine.reader)
         except Exception as error:
             return number_of(request) | {"phase": "failed", "words": as_page_error(error).message}
 
@@ -188,11 +187,18 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
                 if seen is None or seen.clip.path != clip.path:
                     raise MediaError("What was found in this clip is not kept any more: analyse it again.")
                 clip, known = replace(seen.clip, anew=True), seen.analysis
-            options = replace(clip.options, draw=chosen.draw, smoothing=chosen.smoothing, **chosen.detect)
+            options = replace(
+                clip.options,
+                draw=chosen.draw,
+                smoothing=chosen.smoothing,
+                det_threshold=chosen.det_threshold,
+                min_face=chosen.min_face,
+            )
             with scratch_folder() as folder:
                 out = folder / f"{Path(clip.name).stem}-faces.mp4"
                 shown_at = -math.inf
-                for step in iter_clip(engine.analyzer(chosen.pack), clip.path, out, options, clip.name, known=known):
+                analyzer = engine.analyzer(chosen.pack)
+                for step in iter_clip(analyzer, clip.path, out, options, clip.name, engine.reader, known=known):
                     if isinstance(step, ClipAnalysis):
                         answer = number | clip_answer(clip, step, out)
                         yield answer, Seen(clip, step), engine.status(chosen.pack, step.frames[-1][1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import random
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from faceinsight.label_layout import LabelLayout, core_of, overlaps, place_label
 from faceinsight.ui.views import overlay
 from tests.browser.driving import PHONE
 from tests.conftest import ROOT
+from tests.material import both, photo
 from tests.test_label_layout import FRIENDS, GAP, PHOTOS, SIZE, crowd, hidden, shaken
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore::ResourceWarning")]
@@ -84,8 +86,9 @@ def test_and_keeps_them_from_frame_to_frame_as_python_does(visit):
     assert list(map(rounded, theirs)) == ours
 
 
-def show(visit, path, faces=None, width=900):
+def show(visit, name, faces=None, width=900):
     """Shows a photo with an overlay; returns its faces, its labels in pixels of the screen, and their scale."""
+    path = photo(name)
     loaded = load_image(path)
     analysis = FaceAnalyzer("compact").analyze(loaded.pixels)
     scene = overlay(analysis, DrawOptions())
@@ -109,16 +112,11 @@ def check_page(faces, labels, scale):
     assert len(shown) == len(faces)
 
 
-@pytest.mark.parametrize("width", [PHONE["width"], 900])
-def test_no_label_hides_a_face_in_the_page(visit, width):
-    check_page(*show(visit, FRIENDS, width=width))
-    visit.page.screenshot(path=str(PICTURES / f"overlay-{width}.png"))
-
-
-@pytest.mark.parametrize("name", PHOTOS)
-def test_no_label_hides_a_face_in_the_page_with_photos_of_groups(visit, shared, name):
+@pytest.mark.parametrize("name", both([FRIENDS], list(PHOTOS)))
+def test_no_label_hides_a_face_in_the_page(visit, name):
     for width in (PHONE["width"], 900):
-        check_page(*show(visit, shared / "photos" / name, width=width))
+        check_page(*show(visit, name, width=width))
+        visit.page.screenshot(path=str(PICTURES / f"overlay-{Path(name).stem}-{width}.png"))
 
 
 def told(visit):
