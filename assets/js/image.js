@@ -4,7 +4,7 @@ import { Cards, stepOf } from "./cards.js";
 import { draw } from "./drawing.js";
 import { save } from "./files.js";
 import { Overlay } from "./overlay.js";
-import { onPhotos, Photo, Snap } from "./photos.js";
+import { onExamples, onPhotos, Photo, Snap } from "./photos.js";
 
 const CROP_MARGIN = 0.25; // around a face on its card, as a share of its box's longer side
 const THUMBNAIL = 96; // pixels of a photo's side in the strip
@@ -73,10 +73,6 @@ class ImageTab {
       json: () => this.#download("json", "application/json"),
     };
     for (const [name, act] of Object.entries(clicks)) this.#part(name).addEventListener("click", act);
-    for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (element.querySelectorAll(".fi-examples button"))) {
-      button.disabled = false;
-      button.addEventListener("click", () => this.#example(/** @type {HTMLImageElement} */ (button.firstChild)));
-    }
     this.#hold(this.#part("bare"));
     const frame = this.#part("frame");
     frame.addEventListener("click", (event) => this.#choose(this.#overlay.at(event)?.id ?? null));
@@ -87,6 +83,7 @@ class ImageTab {
     window.addEventListener("faceinsight-settings", () => this.#ask());
     new ResizeObserver(() => this.#paint()).observe(frame);
     this.#show();
+    onExamples(element, (files) => this.#take(files));
     onPhotos(element, input, (files) => this.#take(files));
   }
 
@@ -346,12 +343,6 @@ class ImageTab {
     if (!this.#answer) return;
     const name = this.#photos.length === 1 ? stem(this.#photos[0].file.name) : "faces";
     save(new Blob([this.#answer[kind]], { type }), `${name}.${kind}`);
-  }
-
-  /** @param {HTMLImageElement} example */
-  async #example({ src, alt }) {
-    const content = await (await fetch(src)).blob();
-    this.#take([new File([content], alt, { type: content.type })]);
   }
 
   async #openSnap() {

@@ -126,3 +126,22 @@ export class Snap {
     this.#video.srcObject = null;
   }
 }
+
+/**
+ * Lets the buttons of examples put theirs on the stage.
+ *
+ * @param {HTMLElement} element
+ * @param {(files: File[]) => void} take
+ */
+export function onExamples(element, take) {
+  for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (element.querySelectorAll(".fi-examples button"))) {
+    const name = button.querySelector("img")?.alt ?? "example";
+    button.disabled = false;
+    button.addEventListener("click", async () => {
+      const answer = await fetch(button.dataset.file ?? "");
+      if (!answer.ok) return;
+      const content = await answer.blob();
+      take([new File([content], name, { type: content.type })]);
+    });
+  }
+}

@@ -2,7 +2,7 @@
 /** @import { ClipAnswer, ClipPerson } from "./types.d.ts" */
 import { Cards } from "./cards.js";
 import { hideAll } from "./drawing.js";
-import { onPhotos } from "./photos.js";
+import { onExamples, onPhotos } from "./photos.js";
 
 const MOMENT_S = 0.3; // who is seen for less is set apart
 const SETTINGS_DRAWN = [3, 4]; // of the drawer: the labels, and blur
@@ -70,6 +70,7 @@ class VideoTab {
     page.watch("value", () => this.#receive(/** @type {ClipAnswer | null} */ (page.props.value)));
     window.addEventListener("faceinsight-settings", () => this.#show());
     this.#show();
+    onExamples(element, (files) => this.#take(files));
     onPhotos(element, input, (files) => this.#take(files));
   }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,10 @@ from faceinsight.results import FrameAnalysis
 from faceinsight.ui import views
 from faceinsight.ui.charts import EMOTION_COLORS, OTHER_COLOR
 from faceinsight.ui.engine import Engine, as_page_error
+from faceinsight.ui.examples import example_pictures
 from faceinsight.ui.parts import Settings
 from faceinsight.ui.scripts import run_script
-from faceinsight.ui.templates import examples, table_head, template
+from faceinsight.ui.templates import example_buttons, table_head, template
 
 MAX_PHOTOS = 50
 # The first photo is shown as soon as may be; the others come in groups, their faces in one batch.
@@ -31,19 +31,6 @@ GROUP = 8
 GROUP_PIXELS = 24_000_000
 
 Answer = dict[str, Any]
-
-
-def example_pictures() -> list[Path]:
-    """Returns pictures with faces that come with installed dependencies."""
-    wanted = (("insightface", "data/images/t1.jpg"), ("skimage", "data/astronaut.png"))
-    paths = []
-    for package, name in wanted:
-        spec = find_spec(package)
-        if spec is not None and spec.origin is not None:
-            path = Path(spec.origin).parent / name
-            if path.is_file():
-                paths.append(path)
-    return paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +170,10 @@ def build_image_tab(engine: Engine, settings: list[gr.components.Component], sta
         settings: The drawer's components, in the order of `Settings`.
         status: The page's status line.
     """
+    pictures = [(path.name, path, path) for path in example_pictures()]
     stage = gr.HTML(
         None,
-        html_template=template("image", examples=examples(example_pictures()), head=table_head(views.HEADERS)),
+        html_template=template("image", examples=example_buttons(pictures), head=table_head(views.HEADERS)),
         js_on_load=run_script(
             "image.js",
             "start",

@@ -21,7 +21,8 @@ from faceinsight.stopping import stoppable
 from faceinsight.ui.demo import build_demo
 from faceinsight.ui.door import GuardedApp
 from faceinsight.ui.engine import Engine
-from faceinsight.ui.image_tab import example_pictures
+from faceinsight.ui.examples import CLIP, example_pictures, write_example_clip
+from faceinsight.ui.files import store
 from faceinsight.ui.janitor import Janitor, run_files
 from faceinsight.ui.scripts import scripts_folder
 from faceinsight.ui.theme import build_theme
@@ -100,6 +101,8 @@ def _serve(options: LaunchOptions) -> None:
         demo = build_demo(engine)
         start(demo, options)
         engine.reader.prepare()
+        # Beside the page, which need not wait for it.
+        threading.Thread(target=write_example_clip, args=(store().page / CLIP,), daemon=True).start()
         print(f"FaceInsight is at {demo.local_url.rstrip('/')}", flush=True)
         if problem is None:
             print(engine.status().replace("**", "").replace("  \n", "\n"), flush=True)

@@ -35,10 +35,10 @@ def _heading(name: str) -> str:
     return f'<th scope="col"><span tabindex="0" class="fi-tip" data-tip="{escape(MEANINGS[name])}">{name}</span></th>'
 
 
-def examples(pictures: Sequence[Path]) -> str:
-    """Returns a button with its picture for every example."""
+def example_buttons(examples: Sequence[tuple[str, Path, Path]]) -> str:
+    """Returns a button for every example: (name, the picture on it, the file itself)."""
     return "".join(
-        f'<button class="fi-plain" disabled aria-label="Example {escape(path.name)}">'
-        f'<img src="{escape(file_url(path))}" alt="{escape(path.name)}"></button>'
-        for path in pictures
+        f'<button class="fi-plain" disabled data-file="{escape(file_url(file))}" aria-label="Example {escape(name)}">'
+        f'<img src="{escape(file_url(picture))}" alt="{escape(name)}"></button>'
+        for name, picture, file in examples
     )

@@ -20,10 +20,11 @@ from faceinsight.media.image import encode_image
 from faceinsight.ui import views
 from faceinsight.ui.charts import EMOTION_COLORS, OTHER_COLOR, emotion_charts
 from faceinsight.ui.engine import MAX_CLIP_FACES, Engine, as_page_error
-from faceinsight.ui.files import publish, publish_file, scratch_folder
+from faceinsight.ui.examples import CLIP, example_pictures
+from faceinsight.ui.files import publish, publish_file, scratch_folder, store
 from faceinsight.ui.parts import Settings, need
 from faceinsight.ui.scripts import file_url, run_script
-from faceinsight.ui.templates import table_head, template
+from faceinsight.ui.templates import example_buttons, table_head, template
 
 # How often the preview and the bar move.
 UPDATE_EVERY_S = 0.4
@@ -153,9 +154,10 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
         status: The page's status line.
     """
     kept = gr.State(None, time_to_live=STATE_SECONDS)
+    clips = [(CLIP, picture, store().page / CLIP) for picture in example_pictures()[:1]]
     stage = gr.HTML(
         None,
-        html_template=template("video", head=table_head(views.CLIP_HEADERS)),
+        html_template=template("video", examples=example_buttons(clips), head=table_head(views.CLIP_HEADERS)),
         js_on_load=run_script(
             "video.js",
             "start",
@@ -204,6 +206,7 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
                         yield answer, Seen(clip, step), engine.status(chosen.pack, step.frames[-1][1])
                     elif time.monotonic() - shown_at >= UPDATE_EVERY_S:
                         shown_at = time.monotonic()
+                        store().room.check()
                         preview = base64.b64encode(encode_image(step.preview, quality=70)).decode()
                         yield (
                             number

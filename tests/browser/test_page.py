@@ -263,6 +263,13 @@ def test_examples_are_one_click_away(visit):
     expect(visit.page.locator("#image-picture")).to_be_visible()
 
 
+def test_an_example_clip_is_one_click_away(visit):
+    visit.tab("Video")
+    visit.page.locator("#video-empty button").click()
+    expect(visit.page.locator("#video-notice")).to_contain_text("4.0 seconds, 640 x 480 pixels")
+    visit.page.wait_for_function("document.querySelector('#video-player').videoWidth === 640")
+
+
 def test_without_a_camera_the_page_says_what_to_do(playwright, executable, app, photo):
     with chromium(playwright, executable) as browser:
         visit = Visit(browser, app.url, DESKTOP)

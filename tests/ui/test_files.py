@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from faceinsight.errors import MediaError
+from faceinsight.ui.examples import example_pictures
 from faceinsight.ui.files import FileStore
-from faceinsight.ui.image_tab import example_pictures
 from faceinsight.ui.scripts import scripts_folder
 from faceinsight.ui.visitors import Visitor
 from tests.conftest import ROOT

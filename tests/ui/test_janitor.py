@@ -332,3 +332,19 @@ def test_who_is_over_the_quota_hears_it_before_the_file_has_come(toy_pack, tmp_p
             slow.sendall(head.encode() + content[:10])
             assert slow.recv(20).startswith(b"HTTP/1.1 413")
         assert len(left(app)) == 3
+
+
+def test_a_clip_in_the_making_ends_where_the_disk_is_full(toy_pack, tmp_path):
+    full = """
+import sys
+from faceinsight.ui.room import NoRoomError, Room
+def check(self):
+    raise NoRoomError("There is no room.")
+Room.check = check
+from faceinsight.cli import main
+main(["app", *sys.argv[1:]])
+"""
+    with served(tmp_path, "--pack", toy_pack, code=full) as app:
+        visitor = Browser(app).open()
+        assert "There is no room." in analyse_clip(visitor, write_clip(tmp_path / "clip.mp4", toy_frames(4)))
+        assert [Path(path).name for path in left(app)] == ["clip.mp4"]

@@ -14,7 +14,8 @@ from faceinsight.packs import locate
 from faceinsight.ui import Engine
 from faceinsight.ui.about_tab import download_progress, pack_rows
 from faceinsight.ui.engine import as_page_error, friendly
-from faceinsight.ui.image_tab import MAX_PHOTOS, Photo, example_pictures
+from faceinsight.ui.examples import example_pictures
+from faceinsight.ui.image_tab import MAX_PHOTOS, Photo
 from faceinsight.ui.parts import Settings, need
 from faceinsight.ui.video_tab import progress
 from faceinsight.ui.views import MAX_TABLE_ROWS, clip_table, overlay, photos_summary, summary, table
