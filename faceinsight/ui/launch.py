@@ -19,10 +19,11 @@ from faceinsight.packs import AUTO
 from faceinsight.resources import asset
 from faceinsight.stopping import stoppable
 from faceinsight.ui.demo import build_demo
-from faceinsight.ui.door import GuardedApp
 from faceinsight.ui.engine import Engine
+from faceinsight.ui.guarded import GuardedApp
 from faceinsight.ui.image_tab import example_pictures
 from faceinsight.ui.janitor import Janitor, run_files
+from faceinsight.ui.limits import Limits
 from faceinsight.ui.scripts import scripts_folder
 from faceinsight.ui.theme import build_theme
 
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 PORT = 7860
-MAX_UPLOAD = "500mb"
 # How long answers under way are waited for in the end.
 CLOSE_S = 1.0
 
@@ -50,6 +50,8 @@ class LaunchOptions:
         auth: (user, password) that visitors must give, or None.
         pack: The model pack that visitors find chosen.
         models: A folder to look for model files in before all others.
+        limits: How much a visitor may have.
+        frames: Other hosts whose pages may show this one in a frame, as "https://example.org".
     """
 
     host: str = HOST
@@ -58,6 +60,8 @@ class LaunchOptions:
     auth: tuple[str, str] | None = None
     pack: str = AUTO
     models: str | None = None
+    limits: Limits = Limits()
+    frames: tuple[str, ...] = ()
 
 
 def check_port(host: str, port: int) -> None:
@@ -137,12 +141,13 @@ def start(demo: gr.Blocks, options: LaunchOptions) -> None:
     hush = contextlib.redirect_stdout(io.StringIO()) if options.share else contextlib.nullcontext()
     with hush, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        demo.queue(default_concurrency_limit=4, api_open=False).launch(
+        limits = options.limits
+        demo.queue(default_concurrency_limit=4, api_open=False, max_size=limits.queue).launch(
             server_name=options.host,
             server_port=options.port,
             share=options.share,
             auth=options.auth,
-            max_file_size=MAX_UPLOAD,
+            max_file_size=f"{limits.upload_mb}mb",
             theme=build_theme(),
             head=f"<style>{style}</style>",
             allowed_paths=[str(scripts_folder()), *map(str, example_pictures())],
@@ -155,6 +160,5 @@ def start(demo: gr.Blocks, options: LaunchOptions) -> None:
             show_error=True,
             prevent_thread_lock=True,
             inbrowser=False,
-            # A hosted Space shows the page in a frame of another host's page.
-            _app=GuardedApp(hosted="SPACE_ID" in os.environ),
+            _app=GuardedApp(limits, options.frames),
         )
