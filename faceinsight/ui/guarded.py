@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from fastapi import Depends, HTTPException, Request
 from gradio.routes import App, ORJSONResponse
@@ -22,18 +22,19 @@ class GuardedApp(App):
     hosts' pages.
     """
 
-    def __init__(self, limits: Limits = Limits(), frames: tuple[str, ...] = ()) -> None:
+    def __init__(self, limits: Limits, frames: tuple[str, ...], on_forget: Callable[[str], None]) -> None:
         """Makes the app.
 
         Args:
             limits: How much a visitor may have.
             frames: Other hosts whose pages may show the page in a frame, as `https://example.org`.
+            on_forget: Called with a session that is over.
         """
         self._limits = limits
         self._frames = frames
         self._visitor_tokens = Tokens(hosted=bool(frames))
         self._going_on = AtOnce()
-        self.sessions = Sessions(self, limits)
+        self.sessions = Sessions(self, limits, on_forget)
         super().__init__(default_response_class=ORJSONResponse, dependencies=[Depends(_guard)])
 
     def build_middleware_stack(self) -> ASGIApp:

@@ -24,6 +24,7 @@ from faceinsight.ui.guarded import GuardedApp
 from faceinsight.ui.image_tab import example_pictures
 from faceinsight.ui.janitor import Janitor, run_files
 from faceinsight.ui.limits import Limits
+from faceinsight.ui.live import Visitors
 from faceinsight.ui.scripts import scripts_folder
 from faceinsight.ui.theme import build_theme
 
@@ -101,8 +102,9 @@ def _serve(options: LaunchOptions) -> None:
     with run_files() as files, Janitor(files).at_work():
         engine = Engine(options.pack, options.models)
         problem = engine.problem()
-        demo = build_demo(engine)
-        start(demo, options)
+        visitors = Visitors(engine, options.limits)
+        demo = build_demo(engine, visitors)
+        start(demo, options, visitors)
         engine.reader.prepare()
         print(f"FaceInsight is at {demo.local_url.rstrip('/')}", flush=True)
         if problem is None:
@@ -128,12 +130,13 @@ def _serve(options: LaunchOptions) -> None:
             closing.join(CLOSE_S)
 
 
-def start(demo: gr.Blocks, options: LaunchOptions) -> None:
+def start(demo: gr.Blocks, options: LaunchOptions, visitors: Visitors) -> None:
     """Starts the server and returns while it runs.
 
     Args:
         demo: The page.
         options: How to serve it.
+        visitors: The people at its camera.
     """
     # In the head, as Gradio would rewrite the selectors of its `css`.
     style = asset("style.css").read_text(encoding="utf-8")
@@ -158,7 +161,9 @@ def start(demo: gr.Blocks, options: LaunchOptions) -> None:
             pwa=False,
             quiet=True,
             show_error=True,
+            # Each page with its camera on takes one of these for its status line.
+            max_threads=limits.open_streams,
             prevent_thread_lock=True,
             inbrowser=False,
-            _app=GuardedApp(limits, options.frames),
+            _app=GuardedApp(limits, options.frames, visitors.forget),
         )

@@ -122,19 +122,19 @@ class Held:
 class Sessions:
     """Guards the sessions of a running app, and what Gradio keeps of each."""
 
-    def __init__(self, app: Any, limits: Limits) -> None:
+    def __init__(self, app: Any, limits: Limits, on_forget: Callable[[str], None]) -> None:
         """Begins with none.
 
         Args:
             app: Gradio's web app.
             limits: How many there may be.
+            on_forget: Called with a session that is over.
         """
         self._app = app
         self._limits = limits
         self.held = Held(limits, self._forget)
         self.uploads = Held(limits, _forget_upload)
-        # Called with a session that is over.
-        self.on_forget: list[Callable[[str], None]] = []
+        self._on_forget = on_forget
 
     @asynccontextmanager
     async def checked(self, request: Request) -> AsyncIterator[None]:
@@ -150,7 +150,8 @@ class Sessions:
         if (event := request.path_params.get("event_id")) is not None:
             # Gradio takes the name of an event that it does not know for a session's.
             names.append(self._session_of(event) or (event if request.method == "GET" else None))
-        if "json" in request.headers.get("content-type", ""):
+        # The page says of its GET requests, too, that they are JSON.
+        if request.method == "POST" and "json" in request.headers.get("content-type", ""):
             body = await _json_of(request)
             names += _some(body, "session_hash")
             names += [self._session_of(event) for event in _some(body, "event_id")]
@@ -196,8 +197,7 @@ class Sessions:
         app.state_holder.time_last_used.pop(name, None)
         queue.pending_messages_per_session.pop(name, None)
         queue.pending_event_ids_session.pop(name, None)
-        for forget in self.on_forget:
-            forget(name)
+        self._on_forget(name)
 
 
 def _forget_upload(name: str) -> None:
