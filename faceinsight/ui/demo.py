@@ -37,7 +37,7 @@ def build_demo(engine: Engine | None = None, visitors: Visitors | None = None) -
     """
     refuse_links()
     engine = engine or Engine()
-    visitors = visitors or Visitors(engine)
+    visitors = Visitors(engine) if visitors is None else visitors
     tabs = {
         "Webcam": lambda _, *parts: build_webcam_tab(visitors, *parts),
         "Image": build_image_tab,

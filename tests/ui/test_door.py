@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
+import io
 import json
 import re
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -304,6 +306,98 @@ def test_a_visitor_cannot_fill_the_queue(app, ann, tmp_path, indices):
     assert all("jobs at once already: wait for one" in answer.sentence for answer in refused)
     load = {"data": [], "fn_index": indices["load"], "session_hash": "notblocked"}
     assert ann.post("/gradio_api/queue/join", load).status == 200
+
+
+COUNTING = """
+import sys, threading, time, json, importlib
+guarded = importlib.import_module("faceinsight.ui.guarded")
+made = []
+class Counted(guarded.GuardedApp):
+    def __init__(self, *args):
+        super().__init__(*args)
+        made.append(self)
+def tell():
+    while True:
+        time.sleep(0.2)
+        if made and made[0].blocks:
+            app, queue = made[0], made[0].get_blocks()._queue
+            kept = app.sessions.held, app.state_holder.session_data, queue.pending_messages_per_session
+            kept += queue.pending_event_ids_session, app.sessions.uploads
+            print("KEPT", json.dumps([len(things) for things in kept]), flush=True)
+importlib.import_module("faceinsight.ui.launch").GuardedApp = Counted
+threading.Thread(target=tell, daemon=True).start()
+from faceinsight.cli import main
+sys.exit(main(["app", *sys.argv[1:]]))
+"""
+
+
+def test_invented_sessions_are_kept_in_bounded_number(toy_pack, tmp_path, indices):
+    limits = {"FACEINSIGHT_REQUESTS_PER_S": "1000", "FACEINSIGHT_FRAMES_PER_S": "1000"}
+    with served(tmp_path, "--pack", toy_pack, code=COUNTING, **limits) as app:
+        ann, eve, program = Stranger(app).page(), Stranger(app).page(), Stranger(app)
+        load = {"data": [], "fn_index": indices["load"]}
+        with ann.open("/gradio_api/heartbeat/annspage"):
+            ann.post("/gradio_api/queue/join", load | {"session_hash": "annspage"})
+
+            def invent(n):
+                frame = {"component_id": indices["camera"], "fn_name": "live_frame", "data": {}}
+                for who in (eve, program):
+                    who.post("/gradio_api/component_server", frame | {"session_hash": f"{id(who)}-{n}"})
+                    # Gradio ends this one in the middle: there is no such session.
+                    with suppress(http.client.IncompleteRead):
+                        who.get(f"/gradio_api/queue/data?session_hash={id(who)}-x{n}")
+                # Nobody fetches what these answer.
+                program.post("/gradio_api/call/analyze_image", {"data": [None, 0.5, 0, ""]})
+
+            with ThreadPoolExecutor(8) as threads:
+                list(threads.map(invent, range(500)))
+            # The page that is open is still there.
+            assert b"process_completed" in ann.get("/gradio_api/queue/data?session_hash=annspage").body
+        counts = [json.loads(line.split(" ", 1)[1]) for line in app.output.splitlines() if line.startswith("KEPT")]
+    most = [max(numbers) for numbers in zip(*counts, strict=True)]
+    assert most[0] >= 60
+    # A page's 16, its program's four times as many, and Ann's; Gradio keeps some more, that may be asked for.
+    assert most[0] <= 16 + 4 * 16 + 1
+    assert max(most[1:4]) <= most[0] + 2 * 64 + 40, most
+
+
+def frame_of(picture: str, time_s: float, pack: object) -> dict[str, Any]:
+    return {"picture": picture, "time": time_s, "settings": [str(pack), 0.5, 4, [], False, 50], "record": 0}
+
+
+def test_strangers_keep_nobody_from_the_camera(toy_pack, tmp_path, indices):
+    buffer = io.BytesIO()
+    Image.fromarray(toy_picture(PICTURE)).save(buffer, "jpeg")
+    picture = base64.b64encode(buffer.getvalue()).decode()
+    with served(tmp_path, "--pack", toy_pack, FACEINSIGHT_PLACES="2") as app:
+
+        def send(who: Stranger, session: str, data: Any) -> Any:
+            call = {"component_id": indices["camera"], "fn_name": "live_frame", "session_hash": session, "data": data}
+            return json.loads(who.post("/gradio_api/component_server", call).body)
+
+        eve, program = Stranger(app).page(), Stranger(app)
+        good = frame_of(picture, 1.0, toy_pack)
+        for n in range(20):
+            assert "cannot be read" in send(eve, f"empty{n}", {})["problem"]
+            assert "cannot be read" in send(eve, f"garbage{n}", frame_of("garbage", 1.0, toy_pack))["problem"]
+            assert "needs a cookie" in send(program, f"program{n}", good)["problem"]
+        # Whatever else one visitor sends, others come first.
+        lines = [send(eve, f"page{n}", good).get("line", 0) for n in range(6)]
+        assert lines == [0, 0, 1, 2, 3, 4]
+        ann, bob = Stranger(app).page(), Stranger(app).page()
+        assert send(ann, "ann", good)["line"] == 1
+        send(eve, "page0", frame_of(picture, 1.1, toy_pack))
+        assert len(send(ann, "ann", good)["faces"]) == 1
+        answer = send(bob, "bob", good)
+        assert answer["line"] == 1
+        assert answer["problem"].startswith("You are number 1 in line for the camera: keep this page open")
+        # Nobody ends another's turn or recording.
+        assert program.get("/gradio_api/heartbeat/ann").status == eve.get("/gradio_api/heartbeat/ann").status == 403
+        kept = send(ann, "ann", frame_of(picture, 1.2, toy_pack) | {"record": 1})
+        assert kept["rows"] == 1
+        call = {"component_id": indices["camera"], "fn_name": "live_record", "session_hash": "ann", "data": 1}
+        assert eve.post("/gradio_api/component_server", call).status == 403
+        assert json.loads(ann.post("/gradio_api/component_server", call).body)["rows"] == 1
 
 
 def test_requests_are_bounded_by_visitor_and_second(toy_pack, tmp_path):
