@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import math
 import re
@@ -16,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from faceinsight.ui.limits import Limits
 from faceinsight.ui.rates import AtOnce, Rate
-from faceinsight.ui.visitors import KEY, Scope, Tokens, Visitor
+from faceinsight.ui.visitors import KEY, Scope, Tokens, Visitor, address_of
 
 Message = Scope
 Receive = Callable[[], Awaitable[Message]]
@@ -25,6 +24,8 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # Seconds of a visitor's rate that may come in one go.
 BURST_S = 4.0
+# How many times as often as for work one may ask for what is there.
+READS = 5
 # Pages that one address may open in one go: a class that opens the page together.
 PAGES_AT_ONCE = 60
 # A request that is too large is read to its end up to here, so that its sender hears why it is refused.
@@ -114,7 +115,9 @@ class Door:
         self._pages = Rate(limits.pages_per_s, PAGES_AT_ONCE)
         self._rates = {"frame": Rate(limits.frames_per_s, limits.frames_per_s * BURST_S)}
         work = Rate(limits.requests_per_s, limits.requests_per_s * BURST_S)
-        self._rates |= dict.fromkeys(("join", "work", "small", "upload", "stream"), work)
+        self._rates |= dict.fromkeys(("page", "join", "work", "small", "upload", "stream"), work)
+        # A page shows many pictures at once.
+        self._rates["read"] = Rate(limits.requests_per_s * READS, limits.requests_per_s * READS * BURST_S)
         self._passwords = Rate(1 / limits.password_s, limits.passwords)
         upload = limits.upload_mb * 1_000_000 + AROUND_FILES
         self._bytes = {"frame": limits.frame_kb * 1000, "upload": upload, "login": SMALL_BYTES, "small": SMALL_BYTES}
@@ -289,16 +292,6 @@ def is_foreign(scope: Scope) -> bool:
     hosts = (headers.get("host"), headers.get("x-forwarded-host", "").split(",")[0].strip())
     host = origin.partition("://")[2]
     return not host or host not in hosts
-
-
-def address_of(scope: Scope) -> str:
-    """Returns the address that a request came from; of IPv6, the part that a provider gives to one household."""
-    host = (scope.get("client") or ("",))[0]
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return str(host)
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
 
 
 async def _drain(receive: Receive) -> None:

@@ -34,6 +34,8 @@ HOST = "127.0.0.1"
 PORT = 7860
 # How long answers under way are waited for in the end.
 CLOSE_S = 1.0
+# The page says nothing itself about a login that is put off.
+WAIT_HINT = "After several wrong passwords, wait ten seconds before another try."
 
 
 class LaunchError(FaceInsightError):
@@ -150,6 +152,7 @@ def start(demo: gr.Blocks, options: LaunchOptions, visitors: Visitors) -> None:
             server_port=options.port,
             share=options.share,
             auth=options.auth,
+            auth_message=WAIT_HINT,
             max_file_size=f"{limits.upload_mb}mb",
             theme=build_theme(),
             head=f"<style>{style}</style>",

@@ -34,8 +34,8 @@ GONE_S = 1800.0
 MAX_ROWS = 20_000
 # A browser counts seconds since the page was opened: nobody's was for a year.
 LATEST_S = 3e7
-# Seconds by which a frame's time may run ahead of the server's clock, as when frames were held up.
-AHEAD_S = 5.0
+# Seconds without a frame that is newer than the last, while frames come.
+HEAL_S = 3.0
 # Where the visitor sets none: the smallest face, as a share of the frame's longer side.
 SMALLEST_SHARE = 1 / 16
 
@@ -102,11 +102,16 @@ class Visitor:
         return self.stream
 
     def is_next(self, time_s: float, now: float) -> bool:
-        """Says whether a frame comes after the last one, and at a time that its camera can have reached."""
-        # What is no number, or far ahead, would be the last frame ever taken.
-        if self.came_s == -math.inf:
-            return 0 <= time_s < LATEST_S
-        return self.time_s < time_s < self.time_s + now - self.came_s + AHEAD_S
+        """Says whether a frame comes after the last one."""
+        if not 0 <= time_s < LATEST_S:
+            return False
+        if self.time_s < time_s:
+            return True
+        if now - self.came_s < HEAL_S:
+            return False
+        # The time that all others seem to be older than was wrong: the camera's clock begins anew.
+        self.stream = None
+        return True
 
     def keep(self, number: int, analysis: FrameAnalysis, room: int) -> Answer:
         """Records a frame; returns how far the recording is.
