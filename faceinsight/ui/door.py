@@ -179,7 +179,9 @@ class Door:
                 sentence = f"Too many wrong passwords: try again in {math.ceil(wait_s)} s."
                 raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, sentence, wait_s)
         elif (rate := self._rates.get(route.name)) is not None:
-            wait_s = rate.take(visitor.id, limits.share(1, visitor.browser))
+            # A program's frames are not looked at.
+            share = limits.share(1, visitor.browser or route.name == "frame")
+            wait_s = rate.take(visitor.id, share)
         if wait_s:
             raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "That is too much at once: try again in a moment.", wait_s)
 

@@ -54,14 +54,14 @@ class Limits:
     line: int = 200
     recorded_rows: int = 200_000
     upload_mb: int = 500
-    frame_kb: int = 3000
+    frame_kb: int = 1000
     request_kb: int = 1000
     frames_per_s: float = 60.0
     requests_per_s: float = 50.0
     pages_per_s: float = 5.0
     queue: int = 64
     jobs: int = 8
-    uploads: int = 4
+    uploads: int = 32
     streams: int = 16
     open_streams: int = 400
     sessions: int = 16
