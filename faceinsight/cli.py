@@ -181,6 +181,7 @@ def _help(parser: argparse.ArgumentParser) -> int:
 def _app(args: argparse.Namespace) -> NoReturn:
     # Gradio takes seconds to import, and the other commands do without it.
     from faceinsight.ui import LaunchOptions, launch
+    from faceinsight.ui.limits import Limits, frames_of
 
     auth = None
     if args.auth is not None:
@@ -188,7 +189,8 @@ def _app(args: argparse.Namespace) -> NoReturn:
         if not (user and colon and password):
             raise _UsageError("--auth needs a user and a password: give them as USER:PASS.")
         auth = (user, password)
-    launch(LaunchOptions(args.host, args.port, args.share, auth, args.pack, args.models))
+    limits, frames = Limits.of(os.environ), frames_of(os.environ)
+    launch(LaunchOptions(args.host, args.port, args.share, auth, args.pack, args.models, limits, frames))
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads that analyse a clip would be waited for, or be cut short within native code that then aborts.

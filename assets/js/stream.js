@@ -36,7 +36,7 @@ export class FrameStream {
   #ms = Infinity;
   #run = 0;
 
-  /** @param {(data: object) => Promise<Answer & { late?: boolean, problem?: string }>} call the server's function */
+  /** @param {(data: object) => Promise<Answer & { late?: boolean, problem?: string, line?: number }>} call the server's function */
   constructor(call) {
     this.#call = call;
   }
@@ -67,7 +67,7 @@ export class FrameStream {
    *
    * @param {number} takenAt when it was taken, in milliseconds
    * @param {object} data what the server's function takes, but for the time
-   * @returns {Promise<Answer | { problem: string } | null>} null where a newer one has come first
+   * @returns {Promise<Answer | { problem: string, line?: number } | null>} null where a newer one has come first
    */
   async send(takenAt, data) {
     const mine = this.#run;
@@ -78,7 +78,7 @@ export class FrameStream {
     if (!result || result.problem) {
       this.#retryAt = performance.now() + RETRY_MS;
       this.#forget();
-      return { problem: result?.problem ?? SILENCE };
+      return { problem: result?.problem ?? SILENCE, line: result?.line };
     }
     if (result.late || takenAt <= this.#newest) return null;
     this.#newest = takenAt;

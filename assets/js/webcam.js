@@ -145,7 +145,8 @@ class Webcam {
     if (!result) return;
     if ("problem" in result) {
       this.#answer = null;
-      this.#part("notice").textContent = `⚠️ ${result.problem}`;
+      // To wait in line is no mishap.
+      this.#part("notice").textContent = result.line ? result.problem : `⚠️ ${result.problem}`;
       return;
     }
     this.#recording.take(result, record);

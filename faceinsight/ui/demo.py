@@ -25,18 +25,19 @@ SHARE_SETTINGS = """(...values) => {
 }"""
 
 
-def build_demo(engine: Engine | None = None) -> gr.Blocks:
+def build_demo(engine: Engine | None = None, visitors: Visitors | None = None) -> gr.Blocks:
     """Builds the page.
 
     Args:
         engine: The models to use; those of the first pack on this machine where None.
+        visitors: The people at the Webcam tab; nobody yet where None.
 
     Returns:
         The page, to be launched with `launch_options`.
     """
     refuse_links()
     engine = engine or Engine()
-    visitors = Visitors(engine)
+    visitors = Visitors(engine) if visitors is None else visitors
     tabs = {
         "Webcam": lambda _, *parts: build_webcam_tab(visitors, *parts),
         "Image": build_image_tab,

@@ -26,15 +26,13 @@ MAX_CLIP_FACES = 100_000
 class Engine:
     """Gives every tab its analyzer, and says how it is doing."""
 
-    def __init__(self, pack: str | Path = AUTO, models: str | Path | None = None, live_visitors: int = 8) -> None:
+    def __init__(self, pack: str | Path = AUTO, models: str | Path | None = None) -> None:
         """Chooses the default pack; nothing is loaded yet.
 
         Args:
             pack: The pack that visitors find chosen: a name, a folder, or "auto".
             models: A folder to look for model files in before all others.
-            live_visitors: How many may use the webcam at once.
         """
-        self.live_visitors = live_visitors
         # What visitors send is read by it alone.
         self.reader = Guard()
         self._pack = str(pack)

@@ -19,11 +19,13 @@ from faceinsight.packs import AUTO
 from faceinsight.resources import asset
 from faceinsight.stopping import stoppable
 from faceinsight.ui.demo import build_demo
-from faceinsight.ui.door import GuardedApp
 from faceinsight.ui.engine import Engine
 from faceinsight.ui.examples import CLIP, example_pictures, write_example_clip
 from faceinsight.ui.files import store
+from faceinsight.ui.guarded import GuardedApp
 from faceinsight.ui.janitor import Janitor, run_files
+from faceinsight.ui.limits import Limits
+from faceinsight.ui.live import Visitors
 from faceinsight.ui.scripts import scripts_folder
 from faceinsight.ui.theme import build_theme
 
@@ -31,9 +33,10 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 PORT = 7860
-MAX_UPLOAD = "500mb"
 # How long answers under way are waited for in the end.
 CLOSE_S = 1.0
+# The page says nothing itself about a login that is put off.
+WAIT_HINT = "After several wrong passwords, wait ten seconds before another try."
 
 
 class LaunchError(FaceInsightError):
@@ -51,6 +54,8 @@ class LaunchOptions:
         auth: (user, password) that visitors must give, or None.
         pack: The model pack that visitors find chosen.
         models: A folder to look for model files in before all others.
+        limits: How much a visitor may have.
+        frames: Other hosts whose pages may show this one in a frame, as "https://example.org".
     """
 
     host: str = HOST
@@ -59,6 +64,8 @@ class LaunchOptions:
     auth: tuple[str, str] | None = None
     pack: str = AUTO
     models: str | None = None
+    limits: Limits = Limits()
+    frames: tuple[str, ...] = ()
 
 
 def check_port(host: str, port: int) -> None:
@@ -98,8 +105,9 @@ def _serve(options: LaunchOptions) -> None:
     with run_files() as files, Janitor(files).at_work():
         engine = Engine(options.pack, options.models)
         problem = engine.problem()
-        demo = build_demo(engine)
-        start(demo, options)
+        visitors = Visitors(engine, options.limits)
+        demo = build_demo(engine, visitors)
+        start(demo, options, visitors)
         engine.reader.prepare()
         # Beside the page, which need not wait for it.
         threading.Thread(target=write_example_clip, args=(store().page / CLIP,), daemon=True).start()
@@ -127,12 +135,13 @@ def _serve(options: LaunchOptions) -> None:
             closing.join(CLOSE_S)
 
 
-def start(demo: gr.Blocks, options: LaunchOptions) -> None:
+def start(demo: gr.Blocks, options: LaunchOptions, visitors: Visitors) -> None:
     """Starts the server and returns while it runs.
 
     Args:
         demo: The page.
         options: How to serve it.
+        visitors: The people at its camera.
     """
     # In the head, as Gradio would rewrite the selectors of its `css`.
     style = asset("style.css").read_text(encoding="utf-8")
@@ -140,12 +149,14 @@ def start(demo: gr.Blocks, options: LaunchOptions) -> None:
     hush = contextlib.redirect_stdout(io.StringIO()) if options.share else contextlib.nullcontext()
     with hush, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        demo.queue(default_concurrency_limit=4, api_open=False).launch(
+        limits = options.limits
+        demo.queue(default_concurrency_limit=4, api_open=False, max_size=limits.queue).launch(
             server_name=options.host,
             server_port=options.port,
             share=options.share,
             auth=options.auth,
-            max_file_size=MAX_UPLOAD,
+            auth_message=WAIT_HINT,
+            max_file_size=f"{limits.upload_mb}mb",
             theme=build_theme(),
             head=f"<style>{style}</style>",
             allowed_paths=[str(scripts_folder()), *map(str, example_pictures())],
@@ -156,8 +167,9 @@ def start(demo: gr.Blocks, options: LaunchOptions) -> None:
             pwa=False,
             quiet=True,
             show_error=True,
+            # Each page with its camera on takes one of these for its status line.
+            max_threads=limits.open_streams,
             prevent_thread_lock=True,
             inbrowser=False,
-            # A hosted Space shows the page in a frame of another host's page.
-            _app=GuardedApp(hosted="SPACE_ID" in os.environ),
+            _app=GuardedApp(limits, options.frames, visitors.forget),
         )

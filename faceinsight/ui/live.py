@@ -22,16 +22,20 @@ from faceinsight.results import FrameAnalysis
 from faceinsight.stream import FaceStream
 from faceinsight.ui import views
 from faceinsight.ui.engine import Engine, as_page_error
+from faceinsight.ui.limits import Limits
 from faceinsight.ui.parts import Settings
+from faceinsight.ui.places import Places
 
 MAX_SIDE = 1920
 MAX_BYTES = 2_000_000
-# Who has sent nothing for so long does not keep others from a place.
-AWAY_S = 10.0
 # A page that went without a word, as on a lost connection.
 GONE_S = 1800.0
 # At 30 frames a second, one face for eleven minutes; some 20 MB.
 MAX_ROWS = 20_000
+# A browser counts seconds since the page was opened: nobody's was for a year.
+LATEST_S = 3e7
+# Seconds without a frame that is newer than the last, while frames come.
+HEAL_S = 3.0
 # Where the visitor sets none: the smallest face, as a share of the frame's longer side.
 SMALLEST_SHARE = 1 / 16
 
@@ -53,9 +57,15 @@ class Recording:
     rows: int = 0
     full: bool = False
 
-    def add(self, time_s: float, analysis: FrameAnalysis) -> None:
-        """Keeps a frame, until one is too many: after that none, so that there are no gaps."""
-        self.full = self.full or self.rows + len(analysis.faces) > MAX_ROWS
+    def add(self, time_s: float, analysis: FrameAnalysis, room: int) -> None:
+        """Keeps a frame, until one is too many: after that none, so that there are no gaps.
+
+        Args:
+            time_s: When it was taken.
+            analysis: The frame.
+            room: How many rows more there may be in all recordings.
+        """
+        self.full = self.full or len(analysis.faces) > min(MAX_ROWS - self.rows, room)
         if analysis.faces and not self.full:
             self.frames.append((time_s, analysis))
             self.rows += len(analysis.faces)
@@ -73,8 +83,9 @@ class Visitor:
 
     seen_at: float = -math.inf
     turn: anyio.Lock = field(default_factory=anyio.Lock)
-    # When the last frame was taken, in seconds on the camera's clock.
+    # When the last frame was taken, in seconds on the camera's clock, and when it came.
     time_s: float = -math.inf
+    came_s: float = -math.inf
     pack: str | None = None
     stream: FaceStream | None = None
     analysis: FrameAnalysis | None = None
@@ -90,19 +101,32 @@ class Visitor:
         self.stream.search_all = settings.blur
         return self.stream
 
-    def keep(self, number: int, analysis: FrameAnalysis) -> Answer:
+    def is_next(self, time_s: float, now: float) -> bool:
+        """Says whether a frame comes after the last one."""
+        if not 0 <= time_s < LATEST_S:
+            return False
+        if self.time_s < time_s:
+            return True
+        if now - self.came_s < HEAL_S:
+            return False
+        # The time that all others seem to be older than was wrong: the camera's clock begins anew.
+        self.stream = None
+        return True
+
+    def keep(self, number: int, analysis: FrameAnalysis, room: int) -> Answer:
         """Records a frame; returns how far the recording is.
 
         Args:
             number: The recording's; at 0, the page records nothing or has what it recorded.
             analysis: The frame.
+            room: How many rows more there may be in all recordings.
         """
         if not number:
             self.recording = None
             return {}
         if self.recording is None or self.recording.number != number:
             self.recording = Recording(number, self.time_s)
-        self.recording.add(self.time_s, analysis)
+        self.recording.add(self.time_s, analysis, room)
         return {"rows": self.recording.rows, "full": self.recording.full}
 
 
@@ -132,13 +156,16 @@ class Sent:
 class Visitors:
     """The people at the Webcam tab: a stream each, as many at once as there are places."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, limits: Limits = Limits()) -> None:
         """Begins with nobody.
 
         Args:
-            engine: The app's models, and how many places there are.
+            engine: The app's models.
+            limits: How many may be there, and how much is kept of them.
         """
         self._engine = engine
+        self._limits = limits
+        self._places = Places(limits.places, limits.turn_s, limits.line)
         self._visitors: dict[str, Visitor] = {}
         # One frame at a time uses every core already; whoever came first is next.
         self._limiter = anyio.CapacityLimiter(1)
@@ -147,29 +174,38 @@ class Visitors:
         """How many visitors something is kept of."""
         return len(self._visitors)
 
-    async def frame(self, session: str, data: Answer) -> Answer:
+    async def frame(self, session: str, data: Any, visitor: str | None = None) -> Answer:
         """Analyses a frame of a visitor's camera.
 
         Args:
             session: Whose it is.
             data: `picture` (JPEG in Base64), `time` (seconds on the camera's clock), `settings` (the
                 values of the drawer) and `record` (the number of the page's recording; 0 for none).
+            visitor: Whose session it is, who may have several; None where the session is all there is.
 
         Returns:
             What `views.overlay` returns, `ms` that it took here (waiting included), while recording `rows` (their
             number) and `full` (whether no more are kept); or `late` where a newer frame came first; or
-            `problem`, a sentence.
+            `problem`, a sentence, with `line` (the number in the line) where there is no place yet.
         """
         came = time.perf_counter()
         try:
-            visitor = self._enter(session)
-            if visitor is None:
-                return {"problem": self._full()}
-            async with visitor.turn:
-                sent = Sent.of(data)
+            sent = Sent.of(data)
+            if session not in self._places:
+                # Who sends no picture of a camera gets none.
+                await run_sync(decode, sent.picture, limiter=self._limiter)
+            number = self._places.ask(session, visitor or session)
+            if number != 0:
+                return self._wait(number)
+            kept = self._kept(session)
+            async with kept.turn:
                 # Outside the limiter: others go on while a pack is loaded.
                 analyzer = await run_sync(self._engine.analyzer, sent.settings.pack)
-                return await run_sync(self._analyse, visitor, sent, analyzer, came, limiter=self._limiter)
+                work = kept, sent, analyzer, came, self._room()
+                answer = await run_sync(self._analyse, *work, limiter=self._limiter)
+            if "late" not in answer:
+                self._places.seen(session)
+            return answer
         except FaceInsightError as error:
             return {"problem": str(error)}
         except Exception as error:
@@ -198,7 +234,12 @@ class Visitors:
     # would change while another loop goes through it.
     async def leave(self, request: gr.Request) -> None:
         """Forgets a visitor who closed the page."""
-        self._visitors.pop(str(request.session_hash), None)
+        self.forget(str(request.session_hash))
+
+    def forget(self, session: str) -> None:
+        """Forgets a session; to be called in the event loop."""
+        self._places.leave(session)
+        self._visitors.pop(session, None)
 
     async def status(self, request: gr.Request) -> str:
         """Returns the page's status line for a visitor."""
@@ -211,35 +252,37 @@ class Visitors:
         for session in [key for key, visitor in self._visitors.items() if now - visitor.seen_at > GONE_S]:
             del self._visitors[session]
 
-    def _enter(self, session: str) -> Visitor | None:
+    def _kept(self, session: str) -> Visitor:
         self._forget_gone()
-        now = time.monotonic()
-        visitor = self._visitors.get(session)
-        if visitor is None or now - visitor.seen_at > AWAY_S:
-            if sum(now - v.seen_at <= AWAY_S for v in self._visitors.values()) >= self._engine.live_visitors:
-                return None
-            visitor = self._visitors.setdefault(session, visitor or Visitor())
-        visitor.seen_at = now
+        visitor = self._visitors.setdefault(session, Visitor())
+        visitor.seen_at = time.monotonic()
         return visitor
 
-    def _full(self) -> str:
-        return (
-            f"All places at the camera are taken ({self._engine.live_visitors}): keep this page open, "
-            "and you are let in when one becomes free."
-        )
+    def _room(self) -> int:
+        recordings = (visitor.recording for visitor in self._visitors.values())
+        return self._limits.recorded_rows - sum(recording.rows for recording in recordings if recording)
 
-    def _analyse(self, visitor: Visitor, sent: Sent, analyzer: FaceAnalyzer, came: float) -> Answer:
-        # What is no number, or no end of time, would be the last frame ever taken.
-        if not visitor.time_s < sent.time_s < math.inf:
+    def _wait(self, number: int | None) -> Answer:
+        if number is None:
+            return {"problem": "Too many people wait for the camera: try again in a minute."}
+        minutes = round(self._limits.turn_s / 60)
+        turn = f" A turn lasts {minutes} min while others wait." if minutes else ""
+        return {
+            "line": number,
+            "problem": f"You are number {number} in line for the camera: keep this page open.{turn}",
+        }
+
+    def _analyse(self, visitor: Visitor, sent: Sent, analyzer: FaceAnalyzer, came: float, room: int) -> Answer:
+        if not visitor.is_next(sent.time_s, now := time.monotonic()):
             return {"late": True}
-        visitor.time_s = sent.time_s
+        visitor.time_s, visitor.came_s = sent.time_s, now
         picture = decode(sent.picture)
         settings = sent.settings
         stream = visitor.stream_of(analyzer, settings)
         stream.min_face = settings.min_face or max(picture.shape) * SMALLEST_SHARE
         analysis = stream.process(picture, sent.time_s)
         visitor.pack, visitor.analysis = settings.pack, analysis
-        answer = views.overlay(analysis, settings.draw) | visitor.keep(sent.record, analysis)
+        answer = views.overlay(analysis, settings.draw) | visitor.keep(sent.record, analysis, room)
         return answer | {"ms": round((time.perf_counter() - came) * 1000, 1)}
 
 

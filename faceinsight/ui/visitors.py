@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import secrets
 from collections.abc import MutableMapping
 from dataclasses import dataclass
@@ -66,8 +67,7 @@ class Tokens:
         for name, value in Headers(scope=scope).items():
             if name == "cookie" and self.knows(token := cookie_parser(value).get(self.cookie_name(scope), "")):
                 return Visitor(_id_of("token", token), browser=True)
-        host = (scope.get("client") or ("",))[0]
-        return Visitor(_id_of("address", host), browser=False)
+        return Visitor(_id_of("address", address_of(scope)), browser=False)
 
     def cookie_name(self, scope: Scope) -> str:
         """Returns the cookie's name: a host's ports share their cookies, and each may serve a page."""
@@ -95,6 +95,16 @@ def visitor_of(request: Any) -> Visitor:
     # Gradio's request wraps FastAPI's, which is a mapping over its scope.
     visitor: Visitor = getattr(request, "request", request)[KEY]
     return visitor
+
+
+def address_of(scope: Scope) -> str:
+    """Returns the address that a request came from; of IPv6, the part that a provider gives to one household."""
+    host = (scope.get("client") or ("",))[0]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return str(host)
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
 
 
 def _id_of(kind: str, value: str) -> str:

@@ -13,9 +13,15 @@ from faceinsight.ui.live import Answer, Visitors
 from faceinsight.ui.scripts import run_script
 from faceinsight.ui.templates import table_head
 from faceinsight.ui.texts import WEBCAM_HINT
+from faceinsight.ui.visitors import visitor_of
 
 # Seconds between two updates of the page's status line.
 STATUS_EVERY_S = 2.0
+
+NO_COOKIE = (
+    "The camera needs a cookie by which this page knows you, and your browser sends none: "
+    "allow cookies for this page, or open it in a window of its own, and reload it."
+)
 
 # The checkbox is drawn by the browser: of those outside its components, Gradio hides the tick.
 PANEL = f"""
@@ -51,7 +57,10 @@ def build_webcam_tab(visitors: Visitors, settings: list[gr.components.Component]
     """
 
     async def live_frame(data: Any, request: gr.Request) -> Answer:
-        return await visitors.frame(await session_of(request), data)
+        visitor = visitor_of(request)
+        if not visitor.browser:
+            return {"problem": NO_COOKIE}
+        return await visitors.frame(await session_of(request), data, visitor.id)
 
     async def live_record(number: Any, request: gr.Request) -> Answer:
         return await visitors.recorded(await session_of(request), number)

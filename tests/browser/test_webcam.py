@@ -304,12 +304,10 @@ def test_nothing_is_drawn_or_sent_when_the_camera_stops_or_the_tab_is_left(visit
 
 def test_several_visitors_stream_at_once_and_a_full_house_says_so(browser, tmp_path):
     few = (
-        "import functools, importlib, sys; launch = importlib.import_module('faceinsight.ui.launch'); "
-        "launch.Engine = functools.partial(launch.Engine, live_visitors=3); "
-        "import faceinsight.ui.live as live; live.AWAY_S = 1e6; "  # only closing the page frees a place
+        "import sys; import faceinsight.ui.places as places; places.AWAY_S = 1e6; "  # only closing a page frees one
         "from faceinsight.cli import main; sys.exit(main(['app', *sys.argv[1:]]))"
     )
-    with served(tmp_path, "--pack", "compact", code=few) as app:
+    with served(tmp_path, "--pack", "compact", code=few, FACEINSIGHT_PLACES="3") as app:
         *served_ones, last = [Visit(browser, app.url, DESKTOP) for _ in range(4)]
         for visit in served_ones:
             visit.tab("Webcam")
@@ -318,7 +316,7 @@ def test_several_visitors_stream_at_once_and_a_full_house_says_so(browser, tmp_p
         last.tab("Webcam")
         last.start_camera()
         expect(last.page.locator("#webcam-notice")).to_contain_text(
-            "All places at the camera are taken (3)", timeout=20_000
+            "You are number 1 in line for the camera", timeout=20_000
         )
         for visit in served_ones:
             assert visit.updates(5) >= 2

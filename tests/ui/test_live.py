@@ -23,7 +23,8 @@ from PIL import Image
 
 from faceinsight import FaceAnalyzer, FaceStream
 from faceinsight.drawing import LABELS
-from faceinsight.ui import Engine, live
+from faceinsight.ui import Engine, live, places
+from faceinsight.ui.limits import Limits
 from faceinsight.ui.live import Visitors
 from tests.toy_models import toy_picture
 
@@ -47,12 +48,12 @@ PICTURE = jpeg()
 
 @pytest.fixture
 def engine(toy_pack):
-    return Engine(toy_pack, live_visitors=2)
+    return Engine(toy_pack)
 
 
 @pytest.fixture
 def visitors(engine):
-    return Visitors(engine)
+    return Visitors(engine, Limits(places=2))
 
 
 @pytest.fixture
@@ -177,6 +178,79 @@ def test_a_time_that_is_none_does_no_harm(send, visitors, toy_pack, time_s):
     assert numbers(send(3)) == [1, 2]
 
 
+@pytest.mark.parametrize("time_s", [1e300, 1e8, -1.0])
+def test_a_time_that_no_camera_has_reached_blocks_no_later_frame(send, visitors, toy_pack, time_s):
+    frame = {"picture": PICTURE, "time": time_s, "settings": [str(toy_pack), 0.5, 4, [], False, 50]}
+    send(1)
+    assert in_a_loop(visitors.frame("ann", frame)) == {"late": True}
+    assert numbers(send(3)) == [1, 2]
+
+
+def test_a_wrong_time_blocks_later_frames_for_moments_only(send, visitors, toy_pack, monkeypatch):
+    monkeypatch.setattr(live, "HEAL_S", 0.5)
+    frame = {"picture": PICTURE, "time": 1e6, "settings": [str(toy_pack), 0.5, 4, [], False, 50]}
+    send(1)
+    assert "late" not in in_a_loop(visitors.frame("ann", frame))
+    assert send(1) == {"late": True}
+    time.sleep(0.6)
+    assert numbers(send(3)) == [1, 2]
+
+
+def test_a_frame_that_was_long_on_its_way_makes_no_later_one_late(visitors, toy_pack):
+    async def run():
+        settings = [str(toy_pack), 0.5, 4, [], False, 50]
+        frames = [{"picture": PICTURE, "time": time_s, "settings": settings} for time_s in (1.0, 60.0, 60.1)]
+        return [await visitors.frame("ann", frame) for frame in frames]
+
+    assert ["late" in answer for answer in in_a_loop(run())] == [False, False, False]
+
+
+def test_a_first_time_that_none_has_reached_blocks_none_either(send, visitors, toy_pack):
+    frame = {"picture": PICTURE, "time": 1e300, "settings": [str(toy_pack), 0.5, 4, [], False, 50]}
+    assert in_a_loop(visitors.frame("ann", frame)) == {"late": True}
+    assert numbers(send(3)) == [1, 2]
+
+
+def test_places_go_to_who_sends_frames(send, visitors):
+    for n in range(50):
+        assert "cannot be read" in in_a_loop(visitors.frame(f"nothing{n}", {}))["problem"]
+        assert "cannot be read" in send(1, f"garbage{n}", picture="garbage")[0]["problem"]
+    assert len(visitors) == 0
+    assert [len(answer["faces"]) for answer in send(1, "ann", "bob")] == [2, 2]
+
+
+def test_a_place_is_kept_by_frames_only(send, visitors, monkeypatch, toy_pack):
+    send(1, "ann", "bob")
+    assert send(1, "eve")[0]["line"] == 1
+    clock = time.monotonic
+    monkeypatch.setattr(places.time, "monotonic", lambda: clock() + places.AWAY_S * 0.6)
+    send(1, "bob")
+    # Ann's page asks, but for nothing that a camera sends.
+    again = {"picture": "garbage", "time": 0.0, "settings": [str(toy_pack), 0.5, 4, [], False, 50]}
+    in_a_loop(visitors.frame("ann", again))
+    send(1, "eve")
+    monkeypatch.setattr(places.time, "monotonic", lambda: clock() + places.AWAY_S * 1.2)
+    assert "line" not in send(1, "eve")[0]
+    assert "line" not in send(1, "bob")[0]
+
+
+def test_recordings_of_all_together_are_bounded(engine, toy_pack):
+    visitors = Visitors(engine, Limits(recorded_rows=7))
+
+    async def run():
+        answers = []
+        for n in range(4):
+            data = {"picture": PICTURE, "time": n / 30, "settings": [str(toy_pack), 0.5, 4, [], True, 50], "record": 1}
+            answers = [await visitors.frame(name, data) for name in ("ann", "bob")]
+        return answers
+
+    answers = in_a_loop(run())
+    assert [answer["full"] for answer in answers] == [True, True]
+    assert sum(answer["rows"] for answer in answers) <= 7
+    in_a_loop(visitors.leave(SimpleNamespace(session_hash="ann")))
+    assert visitors._room() >= 4
+
+
 def test_other_nonsense_is_one_sentence_too(send, visitors, toy_pack):
     assert "no model pack called '/etc'" in send(pack="/etc")["problem"]
     assert len(send(threshold="high")["faces"]) == 2
@@ -188,13 +262,14 @@ def test_other_nonsense_is_one_sentence_too(send, visitors, toy_pack):
 def test_places_are_bounded_and_become_free(send, visitors, monkeypatch):
     *served, refused = send(1, "ann", "bob", "eve")
     assert [len(answer["faces"]) for answer in served] == [2, 2]
-    assert refused["problem"].startswith("All places at the camera are taken (2): keep this page open")
+    assert refused["line"] == 1
+    assert refused["problem"].startswith("You are number 1 in line for the camera: keep this page open")
     in_a_loop(visitors.leave(SimpleNamespace(session_hash="bob")))
     assert len(visitors) == 1
     assert len(send(1, "eve")[0]["faces"]) == 2
     # Whoever stopped the camera keeps nobody from a place.
     assert "problem" in send(1, "bob")[0]
-    monkeypatch.setattr(live, "AWAY_S", 0)
+    monkeypatch.setattr(places, "AWAY_S", 0)
     assert len(send(1, "bob")[0]["faces"]) == 2
     monkeypatch.setattr(live, "GONE_S", 0)
     send(1, "kim")
@@ -217,9 +292,9 @@ def test_visitors_come_and_go_in_the_event_loop_only(visitors):
     assert inspect.iscoroutinefunction(visitors.status)
 
 
-def test_what_goes_wrong_before_a_frame_is_looked_at_is_one_sentence_too(visitors, monkeypatch):
-    monkeypatch.setattr(visitors, "_enter", lambda session: 1 / 0)
-    assert "Something unexpected" in in_a_loop(visitors.frame("ann", {}))["problem"]
+def test_what_goes_wrong_before_a_frame_is_looked_at_is_one_sentence_too(send, visitors, monkeypatch):
+    monkeypatch.setattr(visitors, "_kept", lambda session: 1 / 0)
+    assert "Something unexpected" in send()["problem"]
 
 
 def test_a_pack_that_is_loading_does_not_stop_the_others(visitors, engine, toy_pack, monkeypatch):

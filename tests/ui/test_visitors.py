@@ -62,6 +62,11 @@ def test_programs_are_known_by_their_address():
     assert tokens.visitor(request(host="10.0.0.1")) == tokens.visitor(request(host="10.0.0.1"))
     assert tokens.visitor(request(host="10.0.0.1")) != tokens.visitor(request(host="10.0.0.2"))
     assert not tokens.visitor(request()).browser
+    # A provider gives a household 2 ** 64 addresses of IPv6.
+    one, another, elsewhere = (
+        tokens.visitor(request(host=host)) for host in ("2001:db8::1", "2001:db8::2", "2001:db9::1")
+    )
+    assert one == another != elsewhere
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""Gradio's web app behind the door, its sessions guarded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+from fastapi import Depends, HTTPException, Request
+from gradio.routes import App, ORJSONResponse
+
+from faceinsight.ui.door import ASGIApp, Door
+from faceinsight.ui.file_routes import FileRoutes
+from faceinsight.ui.limits import Limits
+from faceinsight.ui.rates import AtOnce
+from faceinsight.ui.sessions import Sessions
+from faceinsight.ui.visitors import Tokens, visitor_of
+
+
+class GuardedApp(App):
+    """Gradio's web app, which the door lets in only what it should answer.
+
+    The door is outermost: a middleware in FastAPI's list would come after Gradio's own, which answers other
+    hosts' pages.
+    """
+
+    def __init__(self, limits: Limits, frames: tuple[str, ...], on_forget: Callable[[str], None]) -> None:
+        """Makes the app.
+
+        Args:
+            limits: How much a visitor may have.
+            frames: Other hosts whose pages may show the page in a frame, as `https://example.org`.
+            on_forget: Called with a session that is over.
+        """
+        self._limits = limits
+        self._frames = frames
+        self._visitor_tokens = Tokens(hosted=bool(frames))
+        self._going_on = AtOnce()
+        self.sessions = Sessions(self, limits, on_forget)
+        super().__init__(default_response_class=ORJSONResponse, dependencies=[Depends(_guard)])
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Returns the whole app, the door outermost."""
+        inside = FileRoutes(super().build_middleware_stack())
+        return Door(inside, self._visitor_tokens, self._limits, self._frames, self._going_on)
+
+    def check_login(self, request: Request) -> None:
+        """Refuses who has not logged in what only some of Gradio's routes refuse.
+
+        Raises:
+            HTTPException: 401.
+        """
+        names = (f"access-token-{self.cookie_id}", f"access-token-unsecure-{self.cookie_id}")
+        if self.auth is None or request.scope["faceinsight.route"].public:
+            return
+        if not any(request.cookies.get(name) in self.tokens for name in names):
+            raise HTTPException(401, "Log in first.")
+
+    def check_jobs(self, request: Request) -> None:
+        """Refuses a job too many.
+
+        Raises:
+            HTTPException: 429 if the visitor has too many, 503 if all have.
+        """
+        if request.scope["faceinsight.route"].name != "join":
+            return
+        queue, visitor = self.get_blocks()._queue, visitor_of(request)
+        # Those that are on their way into the queue, this one among them, count too.
+        mine = sum(visitor_of(event.request).id == visitor.id for event in queue.event_ids_to_events.values())
+        mine += self._going_on["join", visitor.id] - 1
+        most = self._limits.share(self._limits.jobs, visitor.browser)
+        if mine >= most:
+            raise HTTPException(429, f"You have {most:g} jobs at once already: wait for one of them to end.")
+        if len(queue) + self._going_on["join"] > self._limits.queue:
+            raise HTTPException(503, f"{len(queue)} jobs are waiting already: try again in a moment.")
+
+
+async def _guard(request: Request) -> AsyncIterator[None]:
+    app: GuardedApp = request.app
+    app.check_login(request)
+    app.check_jobs(request)
+    async with app.sessions.checked(request):
+        yield
