@@ -21,7 +21,7 @@ from faceinsight.evaluation.running import largest, surest
 from faceinsight.results import Face
 from tests.conftest import ROOT
 from tests.evaluation.conftest import COLOURS, png, write_folder, write_zip
-from tests.material import photo
+from tests.material import BOXES, SHARED, both, photo
 from tests.toy_models import TOY_KPS, toy_picture
 
 # Of two angry faces one looks happy, and one file is no picture.
@@ -335,21 +335,6 @@ def test_charts_need_matplotlib(monkeypatch):
         check_plots()
 
 
-# By eye, from forehead to chin.
-BOXES = {
-    "astronaut.png": [[180, 60, 270, 172]],
-    "grace_hopper.jpg": [[180, 115, 350, 340]],
-    "t1.jpg": [
-        [58, 268, 170, 398],
-        [268, 149, 370, 279],
-        [464, 271, 570, 413],
-        [745, 338, 842, 474],
-        [892, 58, 1003, 206],
-        [1127, 274, 1221, 401],
-    ],
-}
-
-
 # What the pack's model card says, with room for the scatter of few pictures.
 def test_real_expressions(shared, compact):
     report = evaluate("fer2013", shared / "data" / "fer2013.zip", compact, limit=200)
@@ -382,18 +367,21 @@ def test_real_childhoods(shared, compact):
     assert report.age["all"].mae < 8
 
 
-def test_boxes_in_photos_that_are_everywhere(compact, tmp_path):
-    entries = [{"name": name, "boxes": boxes} for name, boxes in BOXES.items()]
+@pytest.fixture
+def own_boxes(tmp_path):
     for name in BOXES:
         shutil.copy(photo(name), tmp_path)
+    entries = [{"name": name, "boxes": boxes} for name, boxes in BOXES.items()]
     (tmp_path / "labels.json").write_text(json.dumps(entries))
-    report = evaluate("detection", tmp_path, compact)
-    assert report.detection.recall_by_size["32+"].recall > 0.6
-    assert report.detection.at.precision > 0.8
+    return tmp_path
 
 
-def test_real_boxes(shared, compact):
-    report = evaluate("detection", shared / "data" / "scenes.zip", compact, fold=0, limit=30)
+@pytest.mark.parametrize("where", both(["own"], ["shared"]))
+def test_real_boxes(request, compact, where):
+    if where == "own":
+        report = evaluate("detection", request.getfixturevalue("own_boxes"), compact)
+    else:
+        report = evaluate("detection", SHARED / "data" / "scenes.zip", compact, fold=0, limit=30)
+        assert report.detection.keypoint_error < 0.15
     assert report.detection.recall_by_size["32+"].recall > 0.6
     assert report.detection.at.precision > 0.8
-    assert report.detection.keypoint_error < 0.15
