@@ -34,6 +34,7 @@ DRAIN_BYTES = 64_000_000
 AROUND_FILES = 100_000
 SMALL_BYTES = 16_000
 
+JSON = re.compile(r"application/([\w.-]+\+)?json\b", re.IGNORECASE)
 ELSEWHERE = "This request comes from a page of another host: open FaceInsight itself."
 
 
@@ -198,7 +199,7 @@ class Door:
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, 60)
 
     async def _read_no_more(self, scope: Scope, route: Route, receive: Receive) -> None:
-        """Refuses a body that is too large by what is said of it; the server holds its sender to that."""
+        """Refuses a body by what is said of it, which the server holds its sender to."""
         if scope["method"] != "POST":
             return
         headers = Headers(scope=scope)
@@ -208,6 +209,10 @@ class Door:
             )
         most = self._bytes.get(route.name, self._limits.request_kb * 1000)
         length = headers.get("content-length", "0")
+        if route.name in ("frame", "join", "work") and not JSON.match(headers.get("content-type", "")):
+            raise RefusedError(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The request is no JSON: send it as application/json."
+            )
         if not length.isdecimal() or int(length) > most:
             await _drain(receive)
             sentence = f"The request is too large: at most {most / 1e6:g} MB are taken here."

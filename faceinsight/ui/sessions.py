@@ -141,7 +141,7 @@ class Sessions:
         """Holds the sessions that a request concerns while it is answered.
 
         Raises:
-            HTTPException: With a sentence; what `Held.claim` raises, or 415 where there should be JSON.
+            HTTPException: With a sentence; what `Held.claim` raises, or 422 where there should be JSON.
         """
         visitor = visitor_of(request)
         for upload in request.query_params.getlist("upload_id"):
@@ -155,8 +155,6 @@ class Sessions:
             body = await _json_of(request)
             names += _some(body, "session_hash")
             names += [self._session_of(event) for event in _some(body, "event_id")]
-        elif request.scope["path"].rstrip("/").endswith("/component_server"):
-            raise HTTPException(415, NO_JSON)
         names = [name for name in names if name is not None]
         for name in names:
             self.held.claim(name, visitor)
