@@ -129,10 +129,12 @@ def start_camera(page: Page, url: str) -> None:
     access = page.get_by_role("button", name="Click to Access Webcam")
     tab = page.get_by_role("tab", name="Webcam")
     access.or_(tab).first.wait_for()
-    if not access.is_visible():
-        tab.first.click()
-    access.click()
-    page.locator("#webcam-input").get_by_text("Record").click()
+    if access.is_visible():
+        access.click()
+        page.locator("#webcam-input").get_by_text("Record").click()
+        return
+    tab.first.click()
+    page.get_by_role("button", name="Start camera").click()
 
 
 def measure(browser: Browser, url: str, visitors: int, seconds: float) -> dict[str, Any]:

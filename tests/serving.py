@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
@@ -27,10 +27,17 @@ def free_port() -> int:
 class App:
     """A running app: its address, its process, its temporary files and what it has printed."""
 
-    def __init__(self, process: subprocess.Popen, url: str, folder: Path) -> None:
-        self.process, self.url = process, url
+    def __init__(self, start: Callable[[], subprocess.Popen], url: str, folder: Path) -> None:
+        self._start, self.url = start, url
+        self.process = start()
         self.temporary = folder / "tmp"
         self._log = folder / "app.log"
+
+    def start_anew(self) -> None:
+        """Starts it on the same port, after its process has ended."""
+        self.process.wait(20)
+        self.process = self._start()
+        wait_for_page(self)
 
     @property
     def output(self) -> str:
@@ -48,25 +55,28 @@ def served(
     # Temporary files go to a folder of ours, so that a test can see what is left.
     (folder / "tmp").mkdir(exist_ok=True)
     env = os.environ | {"TMPDIR": str(folder / "tmp"), "NO_COLOR": "1"} | environment
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [*prefix, sys.executable, *start, "--port", str(port), *map(str, args)],
-            cwd=ROOT,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env=env,
-        )
+
+    def process() -> subprocess.Popen:
+        with log.open("w") as out:
+            return subprocess.Popen(
+                [*prefix, sys.executable, *start, "--port", str(port), *map(str, args)],
+                cwd=ROOT,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=env,
+            )
+
     app = App(process, f"http://127.0.0.1:{port}", folder)
     try:
         wait_for_page(app)
         yield app
     finally:
-        process.terminate()
+        app.process.terminate()
         try:
-            process.wait(20)
+            app.process.wait(20)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            app.process.kill()
+            app.process.wait()
             raise
 
 

@@ -1,4 +1,4 @@
-// The visitor's camera: Gradio's video element with its frames, and what to say where there is none.
+// The visitor's camera: its frames, and what to say where there is none.
 
 /** @type {Record<string, string>} */
 const REASONS = {
@@ -8,85 +8,109 @@ const REASONS = {
   OverconstrainedError: "The camera has no picture of the wanted size: try another camera.",
 };
 const INSECURE = "The browser gives no camera to this page: open it on https or on localhost.";
-const LOOK_MS = 200; // between two looks at whether the camera is on
+const AWAY_MS = 60000; // that a page may be out of sight, with its camera on
 
 /**
- * Says in an element why a camera cannot be opened, where Gradio is silent.
+ * Opens the camera; where it cannot be, the page says why.
  *
- * @param {HTMLElement} place
+ * @param {MediaTrackConstraints} wanted
+ * @returns {Promise<MediaStream | null>}
  */
-export function tellProblems(place) {
-  const devices = navigator.mediaDevices;
-  if (!devices) {
-    document.addEventListener("click", ({ target }) => {
-      if (target instanceof Element && target.closest("#webcam-input")) place.textContent = INSECURE;
-    });
-    return;
+export async function openCamera(wanted) {
+  const place = document.getElementById("camera-problem");
+  const say = (/** @type {string} */ words) => place && (place.textContent = words);
+  say("");
+  if (!navigator.mediaDevices) {
+    say(INSECURE);
+    return null;
   }
-  const open = devices.getUserMedia.bind(devices);
-  devices.getUserMedia = async (wanted) => {
-    try {
-      const stream = await open(wanted);
-      place.textContent = "";
-      return stream;
-    } catch (error) {
-      const { name, message } = /** @type {Error} */ (error);
-      place.textContent = REASONS[name] ?? `The camera cannot be opened (${message}): try again.`;
-      throw error;
-    }
-  };
+  try {
+    return await navigator.mediaDevices.getUserMedia({ video: wanted });
+  } catch (error) {
+    const { name, message } = /** @type {Error} */ (error);
+    say(REASONS[name] ?? `The camera cannot be opened (${message}): try again.`);
+    return null;
+  }
+}
+
+/**
+ * Turns a camera off, and its light.
+ *
+ * @param {MediaStream | null} stream
+ */
+export function closeCamera(stream) {
+  for (const track of stream?.getTracks() ?? []) track.stop();
 }
 
 /**
  * @typedef {object} Listener
- * @property {(video: HTMLVideoElement) => void} found another video element is there
  * @property {(now: number, takenAt: number, mediaTime?: number) => void} frame a frame is on show: times in ms
- * @property {() => void} stopped the camera does not run
+ * @property {() => void} lost the camera went off by itself: unplugged, or nobody looks at it any more
  */
 
-/** Follows the camera's video element, which Gradio makes and removes as it likes. */
+/** A camera that plays in a video element, as a mirror where it looks at the visitor. */
 export class Camera {
-  /** @type {HTMLVideoElement | null} */
-  #video = null;
+  #video;
   #listener;
+  /** @type {MediaStream | null} */
+  #stream = null;
+  #run = 0;
+  #away = 0;
   #grabbed = document.createElement("canvas");
   #pen = /** @type {CanvasRenderingContext2D} */ (this.#grabbed.getContext("2d", { willReadFrequently: true }));
 
-  /** @param {Listener} listener */
-  constructor(listener) {
+  /**
+   * @param {HTMLVideoElement} video
+   * @param {Listener} listener
+   */
+  constructor(video, listener) {
+    this.#video = video;
     this.#listener = listener;
-    setInterval(() => this.#look(), LOOK_MS);
+    const lost = () => this.#stream && listener.lost();
+    // Without a size when its tab of the page is left.
+    new ResizeObserver(() => video.offsetParent || lost()).observe(video);
+    window.addEventListener("pagehide", lost);
+    document.addEventListener("visibilitychange", () => {
+      window.clearTimeout(this.#away);
+      if (document.hidden) this.#away = window.setTimeout(lost, AWAY_MS);
+    });
   }
 
-  /** Whether frames come and are seen. */
-  get running() {
-    const video = this.#video;
-    const button = document.querySelector('#webcam-input [title="stop recording"]');
-    return Boolean(video?.videoWidth && video.offsetParent && button);
-  }
-
-  #look() {
-    /** @type {HTMLVideoElement | null} */
-    const found = document.querySelector("#webcam-input video");
-    if (found && found !== this.#video) {
-      this.#video = found;
-      this.#listener.found(found);
-      this.#next(found);
+  /** Opens it; false where that was not possible, or not wanted any more. @param {MediaTrackConstraints} wanted */
+  async start(wanted) {
+    const run = (this.#run += 1);
+    const stream = await openCamera(wanted);
+    if (!stream || run !== this.#run || !this.#video.offsetParent) {
+      closeCamera(stream);
+      return false;
     }
-    if (!this.running) this.#listener.stopped();
+    this.#stream = stream;
+    const [track] = stream.getVideoTracks();
+    track.addEventListener("ended", () => run === this.#run && this.#listener.lost());
+    this.#video.classList.toggle("flip", track.getSettings().facingMode !== "environment");
+    this.#video.srcObject = stream;
+    // Where it is stopped again meanwhile, it does not play.
+    await this.#video.play().catch(() => {});
+    this.#next(run);
+    return run === this.#run;
   }
 
-  /** @param {HTMLVideoElement} of */
-  #next(of) {
+  stop() {
+    this.#run += 1;
+    closeCamera(this.#stream);
+    this.#stream = this.#video.srcObject = null;
+  }
+
+  /** @param {number} run */
+  #next(run) {
     /** @type {(now: number, frame: Partial<VideoFrameCallbackMetadata>) => void} */
     const onFrame = (now, frame) => {
-      // Another element has a loop of its own.
-      if (of !== this.#video) return;
-      this.#next(of);
-      if (this.running) this.#listener.frame(now, frame.captureTime ?? now, frame.mediaTime);
+      if (run !== this.#run) return;
+      this.#next(run);
+      if (this.#video.videoWidth) this.#listener.frame(now, frame.captureTime ?? now, frame.mediaTime);
     };
     // Not in every browser.
-    if ("requestVideoFrameCallback" in of) of.requestVideoFrameCallback(onFrame);
+    if ("requestVideoFrameCallback" in this.#video) this.#video.requestVideoFrameCallback(onFrame);
     else requestAnimationFrame((now) => onFrame(now, {}));
   }
 
@@ -97,7 +121,7 @@ export class Camera {
    * @returns {HTMLCanvasElement} the same one each time
    */
   grab(longest = Infinity) {
-    const video = /** @type {HTMLVideoElement} */ (this.#video);
+    const video = this.#video;
     const canvas = this.#grabbed;
     const scale = Math.min(1, longest / Math.max(video.videoWidth, video.videoHeight));
     const [width, height] = [video.videoWidth, video.videoHeight].map((side) => Math.round(side * scale));

@@ -50,17 +50,20 @@ export class Cards {
    *
    * @param {Card[]} faces
    * @param {number | null} chosen
+   * @param {number | null} [open] whose card tells all
    */
-  show(faces, chosen) {
+  show(faces, chosen, open = chosen) {
+    const held = this.#place.contains(document.activeElement) && document.activeElement;
     const cards = new Map(faces.map((face) => [face.id, this.#cards.get(face.id) ?? newCard()]));
     const same = cards.size === this.#cards.size && [...cards].every(([id, card]) => this.#cards.get(id) === card);
     this.#cards = cards;
     if (!same) this.#place.replaceChildren(...cards.values());
+    if (!same && held instanceof HTMLElement) held.focus();
     this.#place.hidden = !faces.length;
     for (const [n, face] of faces.entries()) {
       const card = /** @type {HTMLElement} */ (cards.get(face.id));
       const selected = face.id === chosen;
-      fill(card, face, selected, this.#options);
+      fill(card, face, face.id === open, this.#options);
       card.tabIndex = selected || (chosen === null && n === 0) ? 0 : -1;
       if (selected && card.getAttribute("aria-selected") !== "true") card.scrollIntoView({ block: "nearest" });
       card.setAttribute("aria-selected", String(selected));
@@ -94,10 +97,10 @@ function newCard() {
 /**
  * @param {HTMLElement} card
  * @param {Card} someone
- * @param {boolean} selected
+ * @param {boolean} open whether it tells all
  * @param {Options} options
  */
-function fill(card, someone, selected, { colorOf, crop, extra }) {
+function fill(card, someone, open, { colorOf, crop, extra }) {
   const { id, color, age, range, gender, emotion } = someone;
   const part = (/** @type {string} */ name) => /** @type {HTMLElement} */ (card.querySelector(name));
   card.style.setProperty("--face", color);
@@ -119,8 +122,8 @@ function fill(card, someone, selected, { colorOf, crop, extra }) {
       Object.assign(document.createElement("i"), { style: `width: ${100 * share}%; background: ${colorOf(name)}` }),
     ),
   );
-  part(".fi-bars").hidden = !selected || !emotion;
-  if (selected && emotion) showBars(part(".fi-bars"), emotion, colorOf);
+  part(".fi-bars").hidden = !open || !emotion;
+  if (open && emotion) showBars(part(".fi-bars"), emotion, colorOf);
 }
 
 /**

@@ -9,6 +9,7 @@ const PAPER = "rgb(255 255 255)";
 const FONT = "system-ui, sans-serif";
 const CORNER = 0.22; // how much of each side of a box its corner marks take
 const [PAD, ROW, STEP] = [0.25, 1.2, 0.5]; // of a text height: around text, a line, and the steps in which labels widen
+const CROP_MARGIN = 0.25; // around a face on its card, as a share of its box's longer side
 const BLUR_MARGIN = 0.1; // blurred beyond the box, as a share of the face's longest side
 
 /**
@@ -209,6 +210,26 @@ function pixelate(pen, source, from, to) {
   small.imageSmoothingQuality = "high";
   small.drawImage(source, ...from, 0, 0, 6, 6);
   pen.drawImage(mosaic, 0, 0, 6, 6, ...to);
+}
+
+/**
+ * Draws a face with something around it, as large as the canvas.
+ *
+ * @param {HTMLCanvasElement} canvas a square
+ * @param {Scene} scene
+ * @param {Picture} image the scene's
+ * @param {Box} box
+ */
+export function drawCrop(canvas, scene, image, [x1, y1, x2, y2]) {
+  const pen = canvas.getContext("2d");
+  if (!pen) return;
+  const side = Math.max(x2 - x1, y2 - y1) * (1 + 2 * CROP_MARGIN);
+  const scale = canvas.width / side;
+  pen.setTransform(1, 0, 0, 1, 0, 0);
+  pen.clearRect(0, 0, canvas.width, canvas.height);
+  pen.setTransform(scale, 0, 0, scale, (side / 2 - (x1 + x2) / 2) * scale, (side / 2 - (y1 + y2) / 2) * scale);
+  const faces = scene.blur ? scene.faces : [];
+  draw(pen, { ...scene, faces, still: image, bare: true }, scene.size[0], scene.size[1]);
 }
 
 /** @param {Box} box @param {number} scale */

@@ -1,12 +1,11 @@
 // The Image tab: photos on one stage, with labels drawn over them, and the people in them beside it.
 /** @import { PhotoAnswer, PhotosAnswer, Scene } from "./types.d.ts" */
 import { Cards, stepOf } from "./cards.js";
-import { draw } from "./drawing.js";
+import { draw, drawCrop } from "./drawing.js";
 import { save } from "./files.js";
 import { Overlay } from "./overlay.js";
 import { onExamples, onPhotos, Photo, Snap } from "./photos.js";
 
-const CROP_MARGIN = 0.25; // around a face on its card, as a share of its box's longer side
 const THUMBNAIL = 96; // pixels of a photo's side in the strip
 
 /**
@@ -251,17 +250,9 @@ class ImageTab {
    * @param {HTMLCanvasElement} canvas
    * @param {import("./types.d.ts").Box} box
    */
-  #crop(canvas, [x1, y1, x2, y2]) {
+  #crop(canvas, box) {
     const scene = this.#scene(this.#shown, true);
-    const pen = canvas.getContext("2d");
-    if (!scene || !pen) return;
-    const side = Math.max(x2 - x1, y2 - y1) * (1 + 2 * CROP_MARGIN);
-    const scale = canvas.width / side;
-    const { image } = this.#photos[this.#shown];
-    pen.setTransform(1, 0, 0, 1, 0, 0);
-    pen.clearRect(0, 0, canvas.width, canvas.height);
-    pen.setTransform(scale, 0, 0, scale, (side / 2 - (x1 + x2) / 2) * scale, (side / 2 - (y1 + y2) / 2) * scale);
-    draw(pen, { ...scene, faces: scene.blur ? scene.faces : [], still: image }, scene.size[0], scene.size[1]);
+    if (scene) drawCrop(canvas, scene, this.#photos[this.#shown].image, box);
   }
 
   /** Shows the photos in a row, where there are several. */

@@ -1,4 +1,5 @@
 // Photos of the visitor: chosen, dropped, pasted or taken, shown at once, uploaded for the server.
+import { closeCamera, openCamera } from "./camera.js";
 
 /** Gradio's: takes a file to the server. @typedef {(file: File) => Promise<{ path: string }>} Upload */
 
@@ -95,13 +96,10 @@ export class Snap {
     this.#video = video;
   }
 
-  /** Shows the camera's picture; false where there is none, of which camera.js tells. */
+  /** Shows the camera's picture; false where there is none. */
   async open() {
-    try {
-      this.#stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1920 } } });
-    } catch {
-      return false;
-    }
+    this.#stream = await openCamera({ width: { ideal: 1920 } });
+    if (!this.#stream) return false;
     this.#video.srcObject = this.#stream;
     await this.#video.play();
     return true;
@@ -121,7 +119,7 @@ export class Snap {
 
   /** Turns the camera off. */
   close() {
-    for (const track of this.#stream?.getTracks() ?? []) track.stop();
+    closeCamera(this.#stream);
     this.#stream = null;
     this.#video.srcObject = null;
   }

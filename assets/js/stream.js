@@ -4,7 +4,7 @@
 const PATIENCE_MS = 10000; // with an answer of the server
 const RETRY_MS = 2000; // after a problem
 const SLOW_MS = 120; // a server that is quicker analyses one frame while the next is on its way; another would only queue
-const SILENCE = "The server does not answer: wait, or reload the page.";
+const SILENCE = "The server does not answer: this page waits, and goes on when it is back.";
 
 /**
  * Returns the server's answer; undefined where none comes.
@@ -27,6 +27,16 @@ export async function ask(call, data) {
   }
 }
 
+/** Says whether the server answers. One that was started anew gives another token with its page. */
+async function isThere() {
+  const options = { method: "HEAD", signal: AbortSignal.timeout(PATIENCE_MS) };
+  try {
+    return (await fetch(document.baseURI, { ...options, cache: "no-store" })).ok;
+  } catch {
+    return false;
+  }
+}
+
 /** The frames of one visitor on their way to the server and back. */
 export class FrameStream {
   #call;
@@ -35,6 +45,7 @@ export class FrameStream {
   #newest = -Infinity;
   #ms = Infinity;
   #run = 0;
+  #lost = false; // whether it is not known that the server knows us
 
   /** @param {(data: object) => Promise<Answer & { late?: boolean, problem?: string, line?: number }>} call the server's function */
   constructor(call) {
@@ -46,6 +57,7 @@ export class FrameStream {
     this.#run += 1;
     this.#flying = this.#retryAt = 0;
     this.#forget();
+    this.#find();
   }
 
   /** Counts the beginnings: what belongs to an earlier one is not to be shown any more. */
@@ -59,7 +71,7 @@ export class FrameStream {
    * @param {number} now in milliseconds
    */
   ready(now) {
-    return this.#flying < (this.#ms < SLOW_MS ? 2 : 1) && now >= this.#retryAt;
+    return !this.#lost && this.#flying < (this.#ms < SLOW_MS ? 2 : 1) && now >= this.#retryAt;
   }
 
   /**
@@ -67,7 +79,7 @@ export class FrameStream {
    *
    * @param {number} takenAt when it was taken, in milliseconds
    * @param {object} data what the server's function takes, but for the time
-   * @returns {Promise<Answer | { problem: string, line?: number } | null>} null where a newer one has come first
+   * @returns {Promise<Answer | { problem: string, line?: number, silent: boolean } | null>} null where a newer one has come first
    */
   async send(takenAt, data) {
     const mine = this.#run;
@@ -78,12 +90,25 @@ export class FrameStream {
     if (!result || result.problem) {
       this.#retryAt = performance.now() + RETRY_MS;
       this.#forget();
-      return { problem: result?.problem ?? SILENCE, line: result?.line };
+      if (!result) this.#find();
+      return { problem: result?.problem ?? SILENCE, line: result?.line, silent: !result };
     }
     if (result.late || takenAt <= this.#newest) return null;
     this.#newest = takenAt;
     this.#ms = result.ms;
     return result;
+  }
+
+  /** Waits for the server before any frame is sent. */
+  async #find() {
+    if (this.#lost) return;
+    this.#lost = true;
+    await this.#look();
+  }
+
+  async #look() {
+    if (await isThere()) this.#lost = false;
+    else window.setTimeout(() => this.#look(), RETRY_MS);
   }
 
   #forget() {

@@ -1,8 +1,8 @@
-// Emotions now, as bars, and over the last seconds, as stacked shares in the same colours.
+// Emotions now, as bars, and over a while, as stacked shares in the same colours.
 /** @import { LiveFace, Shares } from "./types.d.ts" */
 
 const SAMPLE_MS = 250; // between two samples
-const WINDOW_MS = 30000;
+const MOST = 1200; // samples: of a longer time, every other one is left out
 const STALE_MS = 2000; // a sample holds no longer
 
 /** @typedef {(emotion: string) => string} Colors */
@@ -26,10 +26,12 @@ export function showBars(place, emotion, colorOf) {
   });
 }
 
-/** The emotions of everybody over the last seconds. */
+/** The emotions of everybody over a while. */
 export class Timeline {
   #canvas;
   #colorOf;
+  #span;
+  #every = SAMPLE_MS;
   /** @type {{ at: number, emotions: Map<number, Shares | null> }[]} */
   #samples = [];
   #end = 0;
@@ -37,14 +39,22 @@ export class Timeline {
   /**
    * @param {HTMLCanvasElement} canvas
    * @param {Colors} colorOf
+   * @param {number} span in milliseconds, up to now; Infinity for all there was
    */
-  constructor(canvas, colorOf) {
+  constructor(canvas, colorOf, span) {
     this.#canvas = canvas;
     this.#colorOf = colorOf;
+    this.#span = span;
+  }
+
+  /** How long it is, in milliseconds. */
+  get span() {
+    return Math.min(this.#span, Math.max(this.#end - (this.#samples[0]?.at ?? this.#end), 1));
   }
 
   clear() {
     this.#samples = [];
+    this.#every = SAMPLE_MS;
     this.#canvas.getContext("2d")?.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
   }
 
@@ -58,9 +68,13 @@ export class Timeline {
     this.#end = at;
     const samples = this.#samples;
     const last = samples.at(-1);
-    if (!faces.some((face) => face.emotion) || (last && last.at > at - SAMPLE_MS)) return;
-    while (samples.length && samples[0].at < at - WINDOW_MS) samples.shift();
-    samples.push({ at, emotions: new Map(faces.map((face) => [face.id, face.emotion])) });
+    if (!faces.some((face) => face.emotion) || (last && last.at > at - this.#every)) return;
+    while (samples.length && samples[0].at < at - this.#span) samples.shift();
+    if (samples.length >= MOST) {
+      this.#samples = samples.filter((_, n) => n % 2 === 0);
+      this.#every *= 2;
+    }
+    this.#samples.push({ at, emotions: new Map(faces.map((face) => [face.id, face.emotion])) });
   }
 
   /** @param {number | undefined} id of the person to show */
@@ -68,11 +82,13 @@ export class Timeline {
     const canvas = this.#canvas;
     Object.assign(canvas, { width: canvas.clientWidth, height: canvas.clientHeight });
     const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    const span = this.#span < Infinity ? this.#span : this.span;
+    const holds = Math.max(STALE_MS, 2 * this.#every);
     // In whole pixels: between columns that share one, the background would show.
-    const column = (/** @type {number} */ at) => Math.round(canvas.width * (1 - (this.#end - at) / WINDOW_MS));
+    const column = (/** @type {number} */ at) => Math.round(canvas.width * (1 - (this.#end - at) / span));
     this.#samples.forEach(({ at, emotions }, index) => {
       const left = column(at);
-      const wide = column(Math.min(this.#samples[index + 1]?.at ?? this.#end, at + STALE_MS)) - left;
+      const wide = column(Math.min(this.#samples[index + 1]?.at ?? this.#end, at + holds)) - left;
       let bottom = canvas.height;
       for (const [name, share] of (id !== undefined && emotions.get(id)) || []) {
         pen.fillStyle = this.#colorOf(name);

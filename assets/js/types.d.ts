@@ -24,6 +24,11 @@ export interface Face {
 export interface LiveFace extends Face {
   /** The table's. */
   cells: (string | number)[];
+  /** In years. */
+  age: number | null;
+  /** The least and the greatest. */
+  range: [number, number] | null;
+  gender: Shares | null;
   emotion: Shares | null;
 }
 
@@ -120,11 +125,14 @@ export interface Answer {
   without: string;
   /** Milliseconds that the server took. */
   ms: number;
-  /** Of the recording. */
-  rows?: number;
-  /** Whether no more rows are kept. */
-  full?: boolean;
+  /** The page's status line. */
+  status: string;
+  /** Of the table of the frame, where it is to be recorded; one a face. */
+  rows?: Row[];
 }
+
+/** Columns of faceinsight/export.py. */
+export type Row = Record<string, string | number | null>;
 
 export type Picture = HTMLCanvasElement | HTMLVideoElement | HTMLImageElement;
 

@@ -46,15 +46,6 @@ class UploadedImage(gr.Image, metaclass=_PlainMeta):
         return str(payload.path)
 
 
-class Camera(gr.Image, metaclass=_PlainMeta):
-    """A streaming webcam whose pictures the server leaves alone: that one comes is all that counts."""
-
-    is_template = True
-
-    def preprocess(self, payload: ImageData | None) -> None:
-        """Returns None, undecoded."""
-
-
 class BoundedSlider(gr.Slider, metaclass=_PlainMeta):
     """A slider that takes a typed value beyond its ends for the end, where Gradio would refuse the whole event."""
 

@@ -30,7 +30,6 @@ class Limits:
         places: Visitors at the camera at once.
         turn_s: Seconds that a visitor keeps a place while others wait for one.
         line: Visitors who wait for a place.
-        recorded_rows: Rows that the recordings of all visitors have, together.
         upload_mb: Megabytes of one upload.
         frame_kb: Kilobytes of a camera's frame, as it is sent.
         request_kb: Kilobytes of any other request.
@@ -52,7 +51,6 @@ class Limits:
     places: int = 8
     turn_s: float = 120.0
     line: int = 200
-    recorded_rows: int = 200_000
     upload_mb: int = 500
     frame_kb: int = 1000
     request_kb: int = 1000

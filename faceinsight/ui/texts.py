@@ -24,8 +24,8 @@ NO_FACE = (
 )
 NO_EMOTION = "This model pack says nothing about emotions: choose another one in Settings."
 WEBCAM_HINT = (
-    "Press <em>Click to Access Webcam</em>, allow the camera, then press <em>Record</em>. A camera needs a "
-    "page on https or localhost. Frames are analysed and forgotten; nothing is stored unless you record."
+    "A camera needs a page on https or localhost. Frames are analysed and forgotten: what you record stays in "
+    "this page, until you save it."
 )
 # What a heading of a table means.
 MEANINGS = {

@@ -274,7 +274,7 @@ def test_without_a_camera_the_page_says_what_to_do(playwright, executable, app, 
     with chromium(playwright, executable) as browser:
         visit = Visit(browser, app.url, DESKTOP)
         visit.tab("Webcam")
-        visit.page.get_by_role("button", name="Click to Access Webcam").click()
+        visit.start_camera()
         problem = visit.page.locator("#camera-problem")
         expect(problem).to_have_text("No camera was found: plug one in and try again.")
         expect(problem).to_be_visible()

@@ -1,26 +1,28 @@
-"""The webcam's recording by itself: what it asks of a server, says and saves, whatever the server does."""
+"""The webcam's recording by itself: what it keeps, says and saves."""
 
 from __future__ import annotations
+
+import csv
+import io
 
 import pytest
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
-# A recording with a server that answers as it is told to; what is asked and saved is kept.
+# A recording of at most five rows; what is saved is kept.
 MAKE = """async (url) => {
     const { Recording } = await import(url);
     const box = Object.assign(document.createElement("input"), { type: "checkbox", id: "tick", disabled: true });
+    const button = Object.assign(document.createElement("button"), { id: "save" });
     const words = Object.assign(document.createElement("p"), { id: "words" });
-    document.body.replaceChildren(box, words);
-    Object.assign(window, { asked: [], saved: [], answers: [] });
-    HTMLAnchorElement.prototype.click = function () { saved.push(this.download); };
-    window.recording = new Recording(box, words, async (number) => {
-        asked.push(number);
-        const answer = answers.shift();
-        if (!answer) throw new Error("the server is away");
-        return answer;
-    });
+    document.body.replaceChildren(box, button, words);
+    window.saved = [];
+    const make = URL.createObjectURL;
+    URL.createObjectURL = (content) => { saved.push(content); return make(content); };
+    HTMLAnchorElement.prototype.click = function () { window.name = this.download; };
+    window.recording = new Recording({ box, button, words }, 5);
 }"""
+ROW = {"face": 1, "age": 30.5, "gender": "female", "emotion": None}
 
 
 @pytest.fixture
@@ -29,70 +31,96 @@ def page(visit):
     return visit.page
 
 
-def tick(page, answer=None):
-    """Ticks or unticks the box, where the server answers with `answer`; returns what is said then."""
-    page.evaluate(
-        """async (answer) => {
-            if (answer) answers.push(answer);
-            document.getElementById("tick").click();
-            await new Promise((done) => setTimeout(done, 20));
-        }""",
-        answer,
-    )
+def tick(page):
+    page.evaluate("document.getElementById('tick').click()")
     return page.locator("#words").inner_text()
 
 
-def rows(page, number, rows, full=False):
-    """Takes in the answer to a frame; returns what is said."""
-    page.evaluate(
-        "([number, answer]) => { recording.take(answer, number); recording.show(answer); }",
-        [number, {"rows": rows, "full": full}],
-    )
+def camera(page, on=True):
+    page.evaluate("(on) => on ? recording.begin() : recording.end()", on)
     return page.locator("#words").inner_text()
 
 
-def state(page):
-    return page.evaluate(
-        "[recording.number, document.getElementById('tick').checked, document.getElementById('tick').disabled]"
-    )
+def add(page, rows, taken_at=1000):
+    page.evaluate("([rows, at]) => recording.add(rows, at)", [rows, taken_at])
+    return page.locator("#words").inner_text()
+
+
+def saved(page):
+    page.evaluate("document.getElementById('save').click()")
+    # The byte-order mark is gone by then.
+    text = page.evaluate("saved.at(-1).text()")
+    return list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"))))
 
 
 def test_it_can_be_ticked_as_soon_as_it_listens(page):
-    assert state(page) == [0, False, False]
+    assert page.evaluate("document.getElementById('tick').disabled") is False
 
 
-def test_a_recording_counts_and_is_saved(page):
-    assert tick(page) == ""
-    assert state(page) == [1, True, False]
-    assert rows(page, 1, 12) == "· 12 rows"
-    assert rows(page, 1, 20000, full=True) == "· full at 20000 rows: untick to download"
-    assert tick(page, {"rows": 3, "csv": "time\n"}) == ""
-    assert page.evaluate("[asked, saved]") == [[1], ["webcam-faces.csv"]]
-    # The next one is another one.
+def test_ticked_while_the_camera_is_off_it_says_so(page):
+    assert tick(page) == "Recording begins when the camera is on."
+    assert add(page, [ROW]) == "Recording begins when the camera is on."
+    assert camera(page) == "Recording: no face so far."
+    assert add(page, [ROW]) == "1 row, not saved yet"
+    assert camera(page, on=False) == "1 row, not saved yet"
+    assert page.evaluate("document.getElementById('tick').checked") is False
+
+
+def test_rows_are_saved_with_their_times(page):
+    camera(page)
     tick(page)
-    assert state(page) == [2, True, False]
+    add(page, [], 500)
+    add(page, [ROW, ROW | {"face": 2}], 1500)
+    rows = saved(page)
+    assert page.evaluate("window.name") == "webcam-faces.csv"
+    assert [(row["time"], row["face"], row["age"], row["emotion"]) for row in rows] == [
+        ("1", "1", "30.5", ""),
+        ("1", "2", "30.5", ""),
+    ]
+    there = page.evaluate("performance.timeOrigin + 1500")
+    assert page.evaluate("(clock) => Date.parse(clock)", rows[0]["clock"]) == pytest.approx(there, abs=1)
+    assert page.locator("#words").inner_text() == "2 rows saved"
 
 
-def test_nothing_recorded_is_said_and_nothing_saved(page):
+def test_the_zone_is_the_visitors(page):
+    camera(page)
     tick(page)
-    assert tick(page, {"rows": 0}) == "· nothing was recorded"
-    assert page.evaluate("saved") == []
-    assert state(page) == [0, False, False]
+    for minutes, ending in ((-330, "+05:30"), (210, "-03:30"), (0, "+00:00")):
+        page.evaluate("(minutes) => { Date.prototype.getTimezoneOffset = () => minutes; }", minutes)
+        add(page, [ROW])
+        assert saved(page)[-1]["clock"].endswith(ending)
 
 
-def test_after_a_lost_answer_the_same_recording_goes_on(page):
+def test_it_is_bounded_and_has_no_gaps(page):
+    camera(page)
     tick(page)
-    rows(page, 1, 5)
-    assert tick(page) == "· the server does not answer: untick again"
-    assert state(page) == [1, True, False]
-    assert rows(page, 1, 7) == "· the server does not answer: untick again"
-    assert tick(page, {"rows": 7, "csv": "time\n"}) == ""
-    assert page.evaluate("[asked, saved.length]") == [[1, 1], 1]
+    for _ in range(2):
+        add(page, [ROW, ROW])
+    assert add(page, [ROW, ROW]) == "Full at 4 rows: save them, then record anew."
+    add(page, [ROW])
+    assert len(saved(page)) == 4
 
 
-def test_rows_that_the_server_forgot_are_told(page):
+def test_what_was_not_saved_stays_and_what_was_gives_way(page):
+    camera(page)
     tick(page)
-    rows(page, 1, 40)
-    assert rows(page, 1, 2) == "· 2 rows; the server forgot the 40 before"
-    # An answer to a frame of an earlier recording counts for nothing.
-    assert rows(page, 9, 1) == "· 1 rows; the server forgot the 40 before"
+    add(page, [ROW])
+    tick(page)
+    tick(page)
+    assert add(page, [ROW]) == "2 rows, not saved yet"
+    camera(page, on=False)
+    camera(page)
+    assert page.evaluate("recording.unsaved") == 2
+    assert len(saved(page)) == 2
+    assert tick(page) == "Recording: no face so far."
+    assert add(page, [ROW], 9000) == "1 row, not saved yet"
+    assert saved(page)[0]["time"] == "0"
+
+
+def test_text_is_safe_for_spreadsheets_and_columns_may_differ(page):
+    camera(page)
+    tick(page)
+    add(page, [ROW | {"gender": "=1+1"}, ROW | {"mood": 'so, "so"', "valence": -0.5}])
+    first, second = saved(page)
+    assert first["gender"] == "'=1+1"
+    assert (first["mood"], second["mood"], second["valence"]) == ("", 'so, "so"', "-0.5")

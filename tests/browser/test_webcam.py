@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import itertools
 import re
 import shutil
+import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,8 @@ import skimage
 from PIL import Image
 from playwright.sync_api import expect
 
+from faceinsight import FaceAnalyzer, FaceStream
+from faceinsight.export import rows_of
 from faceinsight.packs.locate import bundled_models
 from tests.browser.driving import DESKTOP, PHONE, Visit, chromium, write_camera
 from tests.conftest import ROOT
@@ -69,23 +73,38 @@ def test_labels_follow_the_face_over_the_live_picture(visit, app):
         expect(visit.page.locator(f"#webcam-{figure}")).to_have_text(re.compile(r"^\d+$"))
     assert int(visit.page.locator("#webcam-fps").inner_text()) >= 8
     expect(visit.page.locator("#webcam-who")).to_have_text("Emotion of #1 (largest face)")
-    assert visit.page.locator("#webcam-bars > div").count() == 7
+    # The largest face's card tells all.
+    assert visit.page.locator("#webcam-cards .fi-bars > div").count() >= 7
     expect(visit.page.locator("#status")).to_contain_text("ms per frame")
     # Not a single frame was written to disk: there are the page's examples only.
     files = {path.name for path in app.temporary.rglob("*") if path.suffix in (".jpg", ".jpeg", ".png", ".webp")}
     assert files <= {"t1.jpg", "astronaut.png"}
 
 
-def test_a_person_is_chosen_by_a_click(visit):
-    frame = visit.page.locator("#webcam-overlay").bounding_box()
-    for _ in range(20):
-        _, left, right = visit.painted()
-        x = frame["x"] + frame["width"] * (left + right) / 2 / 640
-        visit.page.mouse.click(x, frame["y"] + frame["height"] * 0.45)
-        visit.page.wait_for_timeout(300)
-        if "chosen" in visit.page.locator("#webcam-who").inner_text():
-            break
-    expect(visit.page.locator("#webcam-who")).to_have_text("Emotion of #1 (chosen)")
+def test_who_is_chosen_anywhere_is_marked_everywhere(visit):
+    who, card = visit.page.locator("#webcam-who"), visit.page.locator("#webcam-cards .fi-card")
+    row = visit.page.locator("#webcam-table tbody tr")
+    overlay = visit.page.locator("#webcam-overlay")
+
+    def on_the_picture():
+        frame = overlay.bounding_box()
+        for _ in range(20):
+            _, left, right = visit.painted()
+            x = frame["x"] + frame["width"] * (left + right) / 2 / 640
+            visit.page.mouse.click(x, frame["y"] + frame["height"] * 0.45)
+            visit.page.wait_for_timeout(300)
+            if "chosen" in who.inner_text():
+                break
+
+    ways = on_the_picture, card.click, row.click, lambda: overlay.press("ArrowRight"), lambda: card.press("ArrowDown")
+    for choose in ways:
+        choose()
+        expect(who).to_have_text("Emotion of #1 (chosen)")
+        expect(card).to_have_attribute("aria-selected", "true")
+        expect(row).to_have_class("fi-chosen")
+        overlay.press("Escape")
+        expect(who).to_have_text("Emotion of #1 (largest face)")
+        expect(card).to_have_attribute("aria-selected", "false")
 
 
 def test_controls_apply_at_once(visit):
@@ -103,10 +122,23 @@ def test_controls_apply_at_once(visit):
     expect(visit.page.locator("#webcam-table td")).to_have_count(0)
 
 
+# How much of a canvas is painted, in [0, 1].
+COLOURED = """canvas => {
+    const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    let count = 0;
+    for (let n = 3; n < data.length; n += 4) count += data[n] > 200;
+    return count / (data.length / 4);
+}"""
+
+
 def snapshot(visit):
+    taken = visit.page.locator("#webcam-strip button")
+    count = taken.count()
+    visit.page.locator("#webcam-snapshot").click()
+    expect(taken).to_have_count(count + 1)
     with visit.page.expect_download() as caught:
-        visit.page.locator("#webcam-snapshot").click()
-    assert caught.value.suggested_filename == "webcam-faces.jpg"
+        taken.first.click()
+    assert re.fullmatch(r"webcam-faces-\d{6}\.jpg", caught.value.suggested_filename)
     return Image.open(caught.value.path()).convert("RGB")
 
 
@@ -132,21 +164,95 @@ def test_a_snapshot_has_labels_and_blur_hides_the_face(visit):
     visit.screenshot(PICTURES / "desktop-webcam-blurred.png")
 
 
-def test_a_recording_is_a_csv_with_ids(visit, app):
-    visit.page.get_by_label("Record to CSV").check()
-    expect(visit.page.locator("#webcam-rows")).to_have_text(re.compile(r"· [2-9]\d rows"), timeout=20_000)
-    # The tick shows: the browser draws it.
-    assert visit.page.locator("#webcam-record").evaluate("box => getComputedStyle(box).appearance") == "auto"
+def save_csv(visit):
     with visit.page.expect_download() as caught:
-        visit.page.get_by_label("Record to CSV").uncheck()
+        visit.page.get_by_role("button", name="Save CSV").click()
     assert caught.value.suggested_filename == "webcam-faces.csv"
-    rows = list(csv.DictReader(io.StringIO(Path(caught.value.path()).read_text("utf-8-sig"))))
+    return list(csv.DictReader(io.StringIO(Path(caught.value.path()).read_text("utf-8-sig"))))
+
+
+def count_of(words):
+    return int(re.match(r"(\d+) row", words.inner_text())[1])
+
+
+def test_a_recording_is_a_csv_with_ids_and_clock_times(visit, app):
+    box, words = visit.page.get_by_label("Record"), visit.page.locator("#webcam-rows")
+    began = datetime.now().astimezone()
+    box.check()
+    expect(words).to_have_text(re.compile(r"[2-9]\d rows, not saved yet"), timeout=40_000)
+    # The tick shows: the browser draws it.
+    assert box.evaluate("box => getComputedStyle(box).appearance") == "auto"
+    box.uncheck()
+    rows = save_csv(visit)
+    expect(words).to_have_text(f"{len(rows)} rows saved")
     assert len(rows) >= 20
     assert {row["track_id"] for row in rows} == {"1"}
+    analysis = FaceStream(FaceAnalyzer("compact")).process(skimage.data.astronaut(), 0.0)
+    assert list(rows[0]) == ["time", "clock", *rows_of(analysis)[0]]
     times = [float(row["time"]) for row in rows]
-    assert times[0] == 0
+    assert times[0] == pytest.approx(0, abs=2)
     assert times == sorted(times)
+    clocks = [datetime.fromisoformat(row["clock"]) for row in rows]
+    # With a zone, else these could not be compared.
+    assert began - timedelta(seconds=2) < clocks[0] < clocks[-1] < datetime.now().astimezone() + timedelta(seconds=2)
+    passed = (clocks[-1] - clocks[0]).total_seconds()
+    assert passed == pytest.approx(times[-1] - times[0], abs=0.01)
     assert not list(app.temporary.rglob("*.csv"))
+
+
+def test_the_page_is_not_left_with_unsaved_rows(visit):
+    asked = []
+
+    def refuse(dialog):
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    visit.page.on("dialog", refuse)
+    visit.page.get_by_label("Record").check()
+    expect(visit.page.locator("#webcam-rows")).to_have_text(re.compile(r"\d+ rows?, not saved yet"), timeout=40_000)
+    visit.page.close(run_before_unload=True)
+    visit.page.wait_for_timeout(1000)
+    assert asked == ["beforeunload"]
+    visit.page.get_by_label("Record").uncheck()
+    save_csv(visit)
+    visit.page.close(run_before_unload=True)
+    deadline = time.monotonic() + 20
+    while not visit.page.is_closed() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert visit.page.is_closed()
+    assert asked == ["beforeunload"]
+
+
+def test_a_server_that_is_started_anew_costs_no_row_and_nobody_the_tab(browser, tmp_path):
+    with served(tmp_path, "--pack", "compact") as app:
+        visit = Visit(browser, app.url, DESKTOP)
+        visit.tab("Webcam")
+        visit.page.evaluate("window.here = true")
+        notice, words = visit.page.locator("#webcam-notice"), visit.page.locator("#webcam-rows")
+        visit.page.get_by_label("Record").check()
+        expect(words).to_have_text("Recording begins when the camera is on.")
+        visit.start_camera()
+        expect(words).to_have_text(re.compile(r"\d\d rows, not saved yet"), timeout=40_000)
+        app.process.kill()
+        expect(notice).to_contain_text("The server does not answer", timeout=40_000)
+        before = count_of(words)
+        visit.page.wait_for_timeout(3000)
+        assert count_of(words) == before
+        app.start_anew()
+        expect(notice).to_have_text("1 face", timeout=40_000)
+        expect(visit.page.locator("#webcam-note")).to_contain_text("The server was away for 0:")
+        visit.page.wait_for_timeout(3000)
+        assert visit.page.evaluate("window.here")
+        visit.stop_camera()
+        rows = save_csv(visit)
+        assert len(rows) > before
+        times = [float(row["time"]) for row in rows]
+        assert times == sorted(times)
+        assert max(after - time for time, after in itertools.pairwise(times)) > 3
+        # Settings are heard of again, and frames of this visitor are answered: the page got another token.
+        visit.start_camera()
+        expect(notice).to_have_text("1 face", timeout=40_000)
+        visit.close()
 
 
 def on_calls(visit, name, do):
@@ -157,50 +263,6 @@ def on_calls(visit, name, do):
         return do(route) if call["fn_name"] == name else route.fallback()
 
     visit.page.route(re.compile("component_server"), handle)
-
-
-def test_a_recording_whose_answer_was_lost_can_be_had_again(visit):
-    box, words = visit.page.get_by_label("Record to CSV"), visit.page.locator("#webcam-rows")
-    box.check()
-    expect(words).to_have_text(re.compile(r"· [1-9]\d* rows"), timeout=20_000)
-    on_calls(visit, "live_record", lambda route: route.abort())
-    box.click()
-    expect(words).to_have_text("· the server does not answer: untick again")
-    expect(box).to_be_checked()
-    visit.page.unroute_all()
-    before = len(visit.errors)
-    # That the browser could not reach the server is said on its console.
-    assert all("ERR_FAILED" in error for error in visit.errors)
-    with visit.page.expect_download() as caught:
-        box.click()
-    first = Path(caught.value.path()).read_text("utf-8-sig").splitlines()
-    assert len(first) >= 2
-    expect(words).to_have_text("")
-    expect(box).not_to_be_checked()
-    # What was had is gone: the next one begins at nothing.
-    box.check()
-    expect(words).to_have_text(re.compile(r"· [1-9]\d* rows"), timeout=20_000)
-    with visit.page.expect_download() as caught:
-        box.click()
-    rows = list(csv.DictReader(io.StringIO(Path(caught.value.path()).read_text("utf-8-sig"))))
-    assert float(rows[0]["time"]) < 0.5
-    assert len(visit.errors) == before
-    visit.errors.clear()
-
-
-def test_rows_that_a_server_forgot_are_told(visit):
-    box, words = visit.page.get_by_label("Record to CSV"), visit.page.locator("#webcam-rows")
-    box.check()
-    expect(words).to_have_text(re.compile(r"· [1-9]\d* rows"), timeout=20_000)
-
-    # A server that restarted knows nothing of the recording, nor one that hears of it under another number.
-    def forget(route):
-        call = route.request.post_data_json
-        call["data"]["record"] += 1000
-        route.continue_(post_data=json.dumps(call))
-
-    on_calls(visit, "live_frame", forget)
-    expect(words).to_have_text(re.compile(r"· \d+ rows; the server forgot the [1-9]\d* before"), timeout=20_000)
 
 
 def test_a_pack_without_emotions_says_so(browser, tmp_path):
@@ -214,29 +276,47 @@ def test_a_pack_without_emotions_says_so(browser, tmp_path):
         expect(visit.page.locator("#webcam-table td").first).to_have_text("1", timeout=20_000)
         expect(visit.page.locator("#webcam-without")).to_contain_text("says nothing about emotions")
         expect(visit.page.locator("#webcam-mood")).to_be_hidden()
-        visit.page.locator("#webcam-input").get_by_text("Stop").click()
-        expect(visit.page.locator("#webcam-without")).to_have_text("")
-        expect(visit.page.locator("#webcam-mood")).to_be_visible()
+        visit.stop_camera()
+        expect(visit.page.locator("#webcam-cards .fi-card")).to_have_count(1)
+        expect(visit.page.locator("#webcam-mood")).to_be_hidden()
         assert visit.errors == []
         visit.close()
 
 
-def test_a_recording_may_begin_before_the_camera(browser, app):
-    visit = Visit(browser, app.url, DESKTOP)
-    visit.tab("Webcam")
-    box, words = visit.page.get_by_label("Record to CSV"), visit.page.locator("#webcam-rows")
-    box.check()
-    box.click()
-    expect(words).to_have_text("· nothing was recorded")
-    box.check()
-    visit.page.wait_for_timeout(500)
-    visit.start_camera()
-    expect(words).to_have_text(re.compile(r"· [1-9]\d* rows"), timeout=20_000)
+def test_a_session_stays_to_be_looked_at_until_the_next_start(visit):
+    part = lambda name: visit.page.locator(f"#webcam-{name}")  # noqa: E731
+    visit.page.get_by_label("Record").check()
+    part("snapshot").click()
+    expect(part("rows")).to_have_text(re.compile(r"\d+ rows?, not saved yet"), timeout=40_000)
+    visit.page.wait_for_timeout(1500)
     visit.stop_camera()
-    with visit.page.expect_download():
-        box.click()
-    assert visit.errors == []
-    visit.close()
+    expect(part("notice")).to_have_text(re.compile(r"The last session: 1 person in \d:\d\d"))
+    expect(part("headline")).to_have_text("The camera is off")
+    expect(part("cards").locator(".fi-card")).to_contain_text("seen 0:")
+    assert part("cards").locator(".fi-bars output").count() >= 7
+    expect(part("who")).to_have_text("Emotion of #1 over the whole time")
+    assert part("timeline").evaluate(COLOURED) > 0.8
+    assert part("cards").locator("canvas").evaluate(COLOURED) > 0.8
+    expect(part("strip").locator("button")).to_have_count(1)
+    expect(visit.page.get_by_label("Record")).not_to_be_checked()
+    # Another tab, and back.
+    visit.tab("Image")
+    visit.tab("Webcam")
+    assert part("timeline").evaluate(COLOURED) > 0.8
+    # With blur, no face of before is shown.
+    clear = part("cards").locator("canvas").evaluate("canvas => canvas.toDataURL()")
+    visit.settings()
+    visit.page.get_by_label("Blur faces").check()
+    visit.settings()
+    visit.page.wait_for_timeout(300)
+    assert part("cards").locator("canvas").evaluate("canvas => canvas.toDataURL()") != clear
+    visit.screenshot(PICTURES / "desktop-webcam-session.png")
+    kept = count_of(part("rows"))
+    visit.start_camera()
+    expect(part("strip").locator("button")).to_have_count(0)
+    expect(visit.page.locator("#webcam-table td").first).to_have_text("1", timeout=40_000)
+    # Rows that were not saved are never dropped.
+    assert len(save_csv(visit)) == kept
 
 
 def test_a_server_that_does_not_answer_is_said_and_waited_for(visit):
@@ -249,19 +329,17 @@ def test_a_server_that_does_not_answer_is_said_and_waited_for(visit):
     assert held
 
 
-def test_another_video_element_ends_the_loop_of_the_one_before(browser, app):
+def test_after_a_stop_and_a_start_there_is_one_loop(browser, app):
     visit = Visit(browser, app.url, DESKTOP)
     visit.page.evaluate("() => { delete HTMLVideoElement.prototype.requestVideoFrameCallback }")
     visit.tab("Webcam")
+    for _ in range(3):
+        visit.start_camera()
+        expect(visit.page.locator("#webcam-table td").first).to_have_text("1", timeout=40_000)
+        visit.stop_camera()
     visit.start_camera()
-    expect(visit.page.locator("#webcam-table td").first).to_have_text("1", timeout=20_000)
+    expect(visit.page.locator("#webcam-table td").first).to_have_text("1", timeout=40_000)
     paintings = """async () => {
-        const old = document.querySelector('#webcam-input video');
-        const video = old.cloneNode();
-        video.srcObject = old.srcObject;
-        old.replaceWith(video);
-        await video.play();
-        await new Promise(done => setTimeout(done, 1000));
         let [frames, paintings] = [0, 0];
         const clear = CanvasRenderingContext2D.prototype.clearRect;
         CanvasRenderingContext2D.prototype.clearRect = function (...area) {
@@ -284,22 +362,30 @@ def test_another_video_element_ends_the_loop_of_the_one_before(browser, app):
     visit.close()
 
 
-def test_nothing_is_drawn_or_sent_when_the_camera_stops_or_the_tab_is_left(visit):
+HOLD = "window.track = document.querySelector('#webcam-video').srcObject.getVideoTracks()[0]"
+
+
+def test_the_camera_goes_off_at_stop_when_the_tab_is_left_and_when_the_page_is(visit):
     sent = []
     visit.page.on("request", lambda request: sent.append(request.url) if "component_server" in request.url else None)
-    visit.tab("Image")
-    visit.page.wait_for_timeout(600)
-    sent.clear()
-    visit.page.wait_for_timeout(600)
-    assert sent == []
-    visit.tab("Webcam")
-    expect(visit.page.locator("#webcam-table td").first).to_have_text("1")
-    assert visit.painted()[0] > 0
-    visit.stop_camera()
-    expect(visit.page.locator("#webcam-notice")).to_contain_text("Click to Access Webcam")
-    assert visit.painted()[0] == 0
-    expect(visit.page.locator("#webcam-snapshot")).to_be_disabled()
-    expect(visit.page.locator("#webcam-bars > div")).to_have_count(0)
+    leave = "window.dispatchEvent(new PageTransitionEvent('pagehide'))"
+    for go in (visit.stop_camera, lambda: visit.tab("Image"), lambda: visit.page.evaluate(leave)):
+        visit.page.evaluate(HOLD)
+        assert visit.page.evaluate("track.readyState") == "live"
+        assert visit.painted()[0] > 0
+        go()
+        visit.page.wait_for_function("track.readyState === 'ended'")
+        visit.page.wait_for_timeout(600)
+        sent.clear()
+        visit.page.wait_for_timeout(600)
+        assert sent == []
+        visit.tab("Webcam")
+        assert visit.page.evaluate("document.querySelector('#webcam-video').srcObject") is None
+        expect(visit.page.locator("#webcam-snapshot")).to_be_disabled()
+        expect(visit.page.locator("#webcam-table")).to_be_hidden()
+        visit.start_camera()
+        expect(visit.page.locator("#webcam-table td").first).to_have_text("1", timeout=40_000)
+        visit.page.wait_for_timeout(500)
 
 
 def test_several_visitors_stream_at_once_and_a_full_house_says_so(browser, tmp_path):

@@ -129,7 +129,7 @@ def session_requests(session: str, indices: dict[str, int]) -> list[tuple[str, s
         ("POST", f"{api}/queue/join", {"data": [], "fn_index": indices["unload"], "session_hash": session}),
         ("POST", f"{api}/call/analyze_image", {"data": [None, 0.5, 0, ""], "session_hash": session}),
         ("POST", f"{api}/component_server", {**frame, "fn_name": "live_frame", "data": {}}),
-        ("POST", f"{api}/component_server/", {**frame, "fn_name": "live_record", "data": 1}),
+        ("POST", f"{api}/component_server/", {**frame, "fn_name": "live_frame", "data": {}}),
         ("POST", f"{api}/stream/anything", {"data": [], "session_hash": session}),
         ("POST", f"{api}/cancel", {"session_hash": session, "fn_index": 0, "event_id": "x"}),
     ]
@@ -364,7 +364,7 @@ def test_invented_sessions_are_kept_in_bounded_number(toy_pack, tmp_path, indice
 
 
 def frame_of(picture: str, time_s: float, pack: object) -> dict[str, Any]:
-    return {"picture": picture, "time": time_s, "settings": [str(pack), 0.5, 4, [], False, 50], "record": 0}
+    return {"picture": picture, "time": time_s, "settings": [str(pack), 0.5, 4, [], False, 50]}
 
 
 def test_strangers_keep_nobody_from_the_camera(toy_pack, tmp_path, indices):
@@ -393,13 +393,9 @@ def test_strangers_keep_nobody_from_the_camera(toy_pack, tmp_path, indices):
         answer = send(bob, "bob", good)
         assert answer["line"] == 1
         assert answer["problem"].startswith("You are number 1 in line for the camera: keep this page open")
-        # Nobody ends another's turn or recording.
+        # Nobody ends another's turn.
         assert program.get("/gradio_api/heartbeat/ann").status == eve.get("/gradio_api/heartbeat/ann").status == 403
-        kept = send(ann, "ann", frame_of(picture, 1.2, toy_pack) | {"record": 1})
-        assert kept["rows"] == 1
-        call = {"component_id": indices["camera"], "fn_name": "live_record", "session_hash": "ann", "data": 1}
-        assert eve.post("/gradio_api/component_server", call).status == 403
-        assert json.loads(ann.post("/gradio_api/component_server", call).body)["rows"] == 1
+        assert len(send(ann, "ann", frame_of(picture, 1.2, toy_pack) | {"record": True})["rows"]) == 1
 
 
 def test_requests_are_bounded_by_visitor_and_second(toy_pack, tmp_path):

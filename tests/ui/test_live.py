@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import collections
-import csv
 import gc
 import inspect
 import io
@@ -62,7 +61,7 @@ def send(visitors, toy_pack):
 
     taken = itertools.count(100)
 
-    def frames(count=1, *sessions, picture=PICTURE, labels=LABELS, record=0, **changes):
+    def frames(count=1, *sessions, picture=PICTURE, labels=LABELS, record=False, **changes):
         settings = {"pack": str(toy_pack), "threshold": 0.5, "smallest": 4, "labels": list(labels)}
         settings |= {"blur": False, "smoothing": 50, **changes}
 
@@ -98,6 +97,8 @@ def test_a_frame_is_answered_with_what_to_draw(send):
     answer = send(10)
     assert answer["size"] == (640, 480)
     assert answer["ms"] > 0
+    assert answer["status"].startswith("Pack **toy**")
+    assert answer["status"].endswith("ms** per frame")
     first, second = answer["faces"]
     assert [face["id"] for face in answer["faces"]] == [1, 2]
     assert {first["tag"], second["tag"]} == {"1", "2"}
@@ -234,23 +235,6 @@ def test_a_place_is_kept_by_frames_only(send, visitors, monkeypatch, toy_pack):
     assert "line" not in send(1, "bob")[0]
 
 
-def test_recordings_of_all_together_are_bounded(engine, toy_pack):
-    visitors = Visitors(engine, Limits(recorded_rows=7))
-
-    async def run():
-        answers = []
-        for n in range(4):
-            data = {"picture": PICTURE, "time": n / 30, "settings": [str(toy_pack), 0.5, 4, [], True, 50], "record": 1}
-            answers = [await visitors.frame(name, data) for name in ("ann", "bob")]
-        return answers
-
-    answers = in_a_loop(run())
-    assert [answer["full"] for answer in answers] == [True, True]
-    assert sum(answer["rows"] for answer in answers) <= 7
-    in_a_loop(visitors.leave(SimpleNamespace(session_hash="ann")))
-    assert visitors._room() >= 4
-
-
 def test_other_nonsense_is_one_sentence_too(send, visitors, toy_pack):
     assert "no model pack called '/etc'" in send(pack="/etc")["problem"]
     assert len(send(threshold="high")["faces"]) == 2
@@ -282,14 +266,13 @@ def test_a_page_without_a_word_is_forgotten_though_nobody_new_comes(send, visito
     send(1, "ann")
     assert list(visitors._visitors) == ["ann"]
     visitors._visitors["ann"].seen_at -= live.GONE_S + 1
-    assert in_a_loop(visitors.status(SimpleNamespace(session_hash="eve"))).startswith("Pack **toy**")
+    in_a_loop(visitors.leave(SimpleNamespace(session_hash="eve")))
     assert len(visitors) == 0
 
 
 def test_visitors_come_and_go_in_the_event_loop_only(visitors):
     # Gradio would run what is no coroutine in a thread.
     assert inspect.iscoroutinefunction(visitors.leave)
-    assert inspect.iscoroutinefunction(visitors.status)
 
 
 def test_what_goes_wrong_before_a_frame_is_looked_at_is_one_sentence_too(send, visitors, monkeypatch):
@@ -337,9 +320,8 @@ def large(root, least=20_000):
 
 
 def test_nothing_is_kept_of_a_picture(send, visitors):
-    send(5, record=1)
+    send(5, record=True)
     kept = visitors._visitors["ann"]
-    assert kept.recording.frames
     assert large(kept) == []
     # It would be found, however deep it lay.
     person = next(iter(kept.stream._people.values()))
@@ -349,77 +331,13 @@ def test_nothing_is_kept_of_a_picture(send, visitors):
     assert len(large(kept)) == 1
 
 
-def recorded(visitors, number=1, session="ann"):
-    return in_a_loop(visitors.recorded(session, number))
-
-
-def rows_of(result):
-    return list(csv.DictReader(io.StringIO(result["csv"].removeprefix("\ufeff"))))
-
-
-def test_a_recording_is_a_row_a_face_and_frame(send, visitors):
+def test_the_rows_of_a_frame_go_to_a_page_that_records(send, visitors):
     send(10)
-    assert send(6, record=1)["rows"] == 12
-    result = recorded(visitors)
-    assert result["rows"] == 12
-    rows = rows_of(result)
-    assert [float(row["time"]) for row in rows[::2]] == pytest.approx([n / 30 for n in range(6)], abs=0.001)
-    assert [row["track_id"] for row in rows[:2]] == ["1", "2"]
-    assert {row["gender"] for row in rows} == {"female", "male"}
-
-
-def test_a_recording_can_be_had_again_until_the_page_has_it(send, visitors):
-    send(3, record=1)
-    assert recorded(visitors)["rows"] == 6
-    # The page did not get that answer: its frames go on to ask for the same recording.
-    assert send(2, record=1)["rows"] == 10
-    assert recorded(visitors)["rows"] == 10
-    # Now it did.
-    assert "rows" not in send()
-    assert recorded(visitors) == {"rows": 0}
-    assert send(1, record=2)["rows"] == 2
-    assert recorded(visitors, 1) == {"rows": 0}
-    assert recorded(visitors, 2)["rows"] == 2
-
-
-def test_a_recording_goes_on_after_the_server_forgot_the_visitor(send, visitors):
-    send(3, record=1)
-    in_a_loop(visitors.leave(SimpleNamespace(session_hash="ann")))
-    assert recorded(visitors) == {"rows": 0}
-    assert len(visitors) == 0
-    assert send(3, record=1)["rows"] == 6
-    assert recorded(visitors)["rows"] == 6
-
-
-def test_a_recording_is_handed_over_between_frames(send, visitors):
-    send(3, record=1)
-
-    async def run():
-        async with visitors._visitors["ann"].turn:
-            asked = asyncio.create_task(visitors.recorded("ann", 1))
-            await asyncio.sleep(0.1)
-            assert not asked.done()
-        return await asked
-
-    assert in_a_loop(run())["rows"] == 6
-
-
-def test_a_recording_is_bounded_and_has_no_gaps(send, visitors, monkeypatch):
-    monkeypatch.setattr(live, "MAX_ROWS", 5)
-    # With blur, every frame is searched, however slow the machine.
-    blank = jpeg(np.zeros((480, 640, 3), np.uint8))
-    assert send(6, record=1, picture=blank, blur=True)["rows"] == 0
-    assert visitors._visitors["ann"].recording.frames == []
-    answer = send(10, record=1, blur=True)
-    assert (answer["rows"], answer["full"]) == (4, True)
-    # A row of one face would still fit in.
-    answer = send(3, record=1, blur=True, picture=jpeg(toy_picture(dict([*FACES.items()][:1]))))
-    assert len(answer["faces"]) == 1
-    assert (answer["rows"], answer["full"]) == (4, True)
-    rows = rows_of(recorded(visitors))
-    assert len(rows) == 4
-    # Counted from the start of the recording, six frames before.
-    assert float(rows[0]["time"]) >= 0.199
+    assert "rows" not in send(1)
+    answer = send(1, record=True)
+    assert [row["track_id"] for row in answer["rows"]] == [1, 2]
+    assert {row["gender"] for row in answer["rows"]} == {"female", "male"}
+    assert answer["rows"][0]["x1"] == pytest.approx(answer["faces"][0]["box"][0], abs=0.1)
 
 
 def test_a_frame_of_very_many_scans_is_no_cameras(send):
