@@ -52,12 +52,17 @@ export class FrameStream {
     this.#call = call;
   }
 
-  /** Begins anew: answers to frames of before are dropped. */
+  /** Begins anew. */
   begin() {
-    this.#run += 1;
+    this.end();
     this.#flying = this.#retryAt = 0;
     this.#forget();
     this.#find();
+  }
+
+  /** Drops the answers to frames of before. */
+  end() {
+    this.#run += 1;
   }
 
   /** Counts the beginnings: what belongs to an earlier one is not to be shown any more. */

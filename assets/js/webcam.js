@@ -163,7 +163,7 @@ class Webcam {
     this.#starts += 1;
     this.#camera.stop();
     if (this.#state === "on") {
-      this.#stream.begin();
+      this.#stream.end();
       this.#ended = performance.now();
       this.#recording.end();
       this.#answer = null;
