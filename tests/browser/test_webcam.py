@@ -368,7 +368,7 @@ def test_the_camera_goes_off_at_stop_when_the_tab_is_left_and_when_the_page_is(v
     for go in (visit.stop_camera, lambda: visit.tab("Image"), lambda: visit.page.evaluate(leave)):
         visit.page.evaluate(HOLD)
         assert visit.page.evaluate("track.readyState") == "live"
-        assert visit.painted()[0] > 0
+        assert visit.page.locator("#webcam-overlay").evaluate(COLOURED) > 0
         go()
         visit.page.wait_for_function("track.readyState === 'ended'")
         visit.page.wait_for_timeout(600)
