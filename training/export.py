@@ -2,7 +2,8 @@ r"""Write a trained network as an ONNX file of the compact pack.
 
     python -m training.export detector --run RUN --data scenes.zip --shift -0.2 --out detector.onnx
     python -m training.export verifier --run RUN --data RUN/candidates.npz --shift 0.8 --out verifier.onnx
-    python -m training.export attributes --run RUN --data utkface.zip --mirror --out attributes.onnx
+    python -m training.export attributes --run RUN --data utkface.zip --mirror --out attributes.onnx \
+        [--earlier earlier.onnx --share 0.8]
     python -m training.export emotion --run RUN --data fer2013.zip --votes ferplus.csv --balance 0.1 --mirror \
         --out emotion.onnx
 
@@ -25,6 +26,7 @@ from training.data import frequencies, read_expressions
 from training.loop import best_weights
 from training.networks import Averaged, Detector, Mirrored
 from training.quantize import expressions, people, places, quantize, scenes
+from training.warm import mix_with
 
 OPSET = 18
 NETWORKS = {
@@ -103,12 +105,17 @@ def main() -> None:
         "--cache", type=Path, help="attributes: folder with decoded pictures (default: the first --run)"
     )
     parser.add_argument("--mirror", action="store_true", help="average with the mirrored face: slower, a bit better")
+    parser.add_argument("--earlier", type=Path, help="attributes: the file that the run began with, to mix with it")
+    parser.add_argument("--share", type=float, default=0.8, help="of the run's weights in that mixture")
     parser.add_argument("--classes", type=int, help="attributes: the file is a further head of so many classes")
     arguments = parser.parse_args()
     trained = []
     for run in arguments.run:
         network = networks.further_head(arguments.classes) if arguments.classes else NETWORKS[arguments.stage]()
         network.load_state_dict(best_weights(run))
+        if arguments.earlier is not None:
+            seen = np.concatenate(list(people(arguments.data, arguments.cache or run)))
+            mix_with(network, arguments.earlier, seen, arguments.share)
         if arguments.stage == "verifier":
             with torch.no_grad():
                 network.last.bias[0] += arguments.shift

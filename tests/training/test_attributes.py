@@ -11,10 +11,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: only training needs it")
 
+from tests.conftest import ROOT  # noqa: E402
 from training.alignment import jittered, served_points  # noqa: E402
 from training.attributes import agreement, bucket_accuracy, losses, read, shared_genders  # noqa: E402
 from training.data import ARCFACE_TEMPLATE, covered, read_portraits, scanned  # noqa: E402
+from training.loop import answers  # noqa: E402
+from training.networks import age_and_gender  # noqa: E402
 from training.people import UNKNOWN, YEARS, Pool, alike, even  # noqa: E402
+from training.warm import mix_with, start_from  # noqa: E402
 
 
 def logits_of(age, gender):
@@ -157,3 +161,15 @@ def test_key_points_one_by_one_and_many_at_a_time(tmp_path):
     assert np.abs(points[[1, 3]] - points[0]).max() < 0.5 * (right_eye[0] - left_eye[0])
     again, _ = served_points(pictures[:0], path, np.empty(0, bool))
     np.testing.assert_array_equal(again, points)
+
+
+def test_a_mixture_with_the_file_lies_between_the_two():
+    shipped = ROOT / "assets" / "models" / "compact" / "attributes.onnx"
+    pictures = np.random.default_rng(0).integers(0, 256, (32, 80, 80, 3), np.uint8)
+    network = age_and_gender().eval()
+    start_from(network, shipped, pictures)
+    before = answers(network, pictures)
+    with torch.no_grad():
+        network.last.bias += 4
+    mix_with(network, shipped, pictures, 0.25)
+    np.testing.assert_allclose(answers(network, pictures), before + 1, atol=1e-3)
