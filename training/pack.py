@@ -17,7 +17,7 @@ _SCRFD = "Research use: trained on photos labelled by InsightFace's SCRFD 2.5g (
 LICENCES = {
     "detector": _SCRFD,
     "verifier": _SCRFD,
-    "attributes": "Research use: trained on UTKFace (non-commercial research).",
+    "attributes": "Research use: trained on UTKFace (non-commercial research), FG-NET and ExpW (research).",
     "emotion": "Research use: trained on FER2013 (Kaggle competition terms), UTKFace and ExpW (research).",
 }
 INPUT_SIZES = "input_sizes = [[320, 320], [640, 640]] # width, height pairs\nfinds_from = 20"
