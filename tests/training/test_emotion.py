@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import skimage
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: only training needs it")
 pytest.importorskip("onnx", reason="onnx is not installed: only training needs it")
 
+from faceinsight import FaceAnalyzer  # noqa: E402
+from faceinsight.inference.crops import scaled_box_crop  # noqa: E402
 from faceinsight.inference.session import create_session, run_batched  # noqa: E402
 from faceinsight.packs.locate import bundled_models  # noqa: E402
 from training import emotion, loop, warm  # noqa: E402
-from training.data import EMOTIONS, fold, read_expressions  # noqa: E402
+from training.data import EMOTIONS, TEST_FOLD, fold, read_expressions  # noqa: E402
 from training.loop import Loop, Plan, answers  # noqa: E402
 from training.muon import orthogonal  # noqa: E402
 from training.networks import Classifier, Mirrored  # noqa: E402
 from training.networks import emotion as network_of_emotions  # noqa: E402
 from training.spoiling import SIZE, alignment, as_rgb, augmented, middle  # noqa: E402
 from training.warm import stored_layers  # noqa: E402
-from training.wild import Wild  # noqa: E402
+from training.wild import Wild, read_wild  # noqa: E402
 
 SHIPPED = bundled_models() / "compact" / "emotion.onnx"
 
@@ -149,6 +153,29 @@ def test_a_label_of_the_web_moves_the_teachers_opinion_as_far_as_it_is_worth(mon
     np.testing.assert_allclose(said.sum(1), 1, rtol=1e-5)
     assert said[0, 6] > 0.8 > 0.2 > said[0, 0]
     assert said[100].argmax() == 5
+
+
+def test_real_faces_are_cut_as_the_app_cuts_them_and_only_once(tmp_path):
+    photo = cv2.imread(str(Path(skimage.__file__).parent / "data" / "astronaut.png"))[:, :480]
+    names = [f"sad/{i}.jpg" for i in range(30)]
+    held_back = next(name for name in names if fold(name.removeprefix("sad/")) == TEST_FOLD)
+    taken = next(name for name in names if fold(name.removeprefix("sad/")) != TEST_FOLD)
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for name in (held_back, taken):
+            archive.writestr(name, cv2.imencode(".jpg", photo)[1].tobytes())
+    web = read_wild([tmp_path / "photos.zip"], tmp_path / "wild.npz")
+    assert web.names == [taken]
+    assert [EMOTIONS[label] for label in web.labels] == ["Sadness"]
+    (tmp_path / "photos.zip").unlink()
+    again = read_wild([tmp_path / "photos.zip"], tmp_path / "wild.npz")
+    np.testing.assert_array_equal(again.pictures, web.pictures)
+    rgb = np.ascontiguousarray(photo[..., ::-1])
+    (face,) = FaceAnalyzer("compact", threads=1).detect(rgb, det_threshold=0.6)
+    wanted = cv2.cvtColor(scaled_box_crop(rgb, face.bbox, (SIZE, SIZE), 1.0), cv2.COLOR_RGB2GRAY)
+    assert np.abs(middle(web.pictures)[0].astype(int) - wanted).mean() < 4
+    left, right, _, left_mouth, right_mouth = web.points[0]
+    assert 12 < left[0] < right[0] < 60
+    assert left[1] < left_mouth[1] < 60 > right_mouth[1]
 
 
 @pytest.mark.parametrize("labels", ["votes", "own"])
