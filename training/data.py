@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from faceinsight.evaluation import fold
 
 Picture = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Array = TypeVar("Array", bound=npt.NDArray[Any])
 
 ARCFACE_TEMPLATE: Floats = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
@@ -86,7 +88,7 @@ def read_faces(path: Path, cache: Path) -> Faces:
     """Read utkface.zip; names say age_gender_race_date. The decoded pictures are kept in ``cache``."""
     with zipfile.ZipFile(path) as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
-        pictures = _cached(cache / "utkface.npy", lambda: np.stack([decode(archive.read(name)) for name in names]))
+        pictures = cached(cache / "utkface.npy", lambda: np.stack([decode(archive.read(name)) for name in names]))
     parts = [name.split("_") for name in names]
     return Faces(pictures, np.array([int(p[0]) for p in parts]), np.array([int(p[1]) for p in parts]), names)
 
@@ -110,7 +112,7 @@ def read_portraits(path: Path, cache: Path) -> Portraits:
     """Read fgnet.zip; names say person, A, age, and a letter where there are several: 043A12b.jpg."""
     with zipfile.ZipFile(path) as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
-        pictures = _cached(cache / "fgnet.npy", lambda: np.stack([decode(archive.read(name)) for name in names]))
+        pictures = cached(cache / "fgnet.npy", lambda: np.stack([decode(archive.read(name)) for name in names]))
     parts = [name.upper().removesuffix(".JPG").split("A", 1) for name in names]
     ages, people = [int(p[1].rstrip("ABCDEFG")) for p in parts], [int(p[0]) for p in parts]
     return Portraits(pictures, np.array(ages), np.array(people), names)
@@ -120,7 +122,7 @@ def read_unlabelled(path: Path, cache: Path) -> Picture:
     """Read the faces (N, S, S, 3) of a zip of pictures of one size, such as expw.zip, whatever their folders say."""
     with zipfile.ZipFile(path) as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
-        return _cached(cache / f"{path.stem}.npy", lambda: np.stack([decode(archive.read(name)) for name in names]))
+        return cached(cache / f"{path.stem}.npy", lambda: np.stack([decode(archive.read(name)) for name in names]))
 
 
 EMOTIONS = ("Anger", "Contempt", "Disgust", "Fear", "Happiness", "Neutral", "Sadness", "Surprise")
@@ -205,14 +207,14 @@ def _votes(path: Path) -> dict[str, Floats]:
     return {name: np.where(counts > 1, counts, 0) for name, counts in votes.items()}
 
 
-def _cached(path: Path, make: Callable[[], Picture]) -> Picture:
+def cached(path: Path, make: Callable[[], Array]) -> Array:
     """Return the array in ``path``, made and written first where it is missing."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npy")
         np.save(partial, make())
         partial.rename(path)
-    array: Picture = np.load(path, mmap_mode="r")
+    array: Array = np.load(path, mmap_mode="r")
     return array
 
 

@@ -27,7 +27,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.alignment import cached_points
-from training.data import EMOTIONS, VALIDATION_FOLD, Expressions, Floats, Picture, fold, frequencies, read_expressions
+from training.data import (
+    EMOTIONS,
+    VALIDATION_FOLD,
+    Expressions,
+    Floats,
+    Picture,
+    cached,
+    fold,
+    frequencies,
+    read_expressions,
+)
 from training.loop import Loop, Plan, Shuffled, answers, best_weights, fit, macro_f1, parser, prepare
 from training.networks import Averaged, Classifier, Mirrored, emotion
 from training.spoiling import aligned, as_rgb, augmented, blended, middle
@@ -109,18 +119,15 @@ def best_temperature(logits: Floats, shares: Floats) -> float:
 
 
 class Held:
-    """What choices are made on: fold 1 of FER2013's training split, aligned copies of it, fold 1 of the real faces."""
+    """What choices are made on: fold 1 of FER2013's training split, and the same faces aligned by eyes and mouth."""
 
-    def __init__(self, data: Expressions, points: Floats | None, web: Wild | None) -> None:
+    def __init__(self, data: Expressions, points: Floats | None) -> None:
         held = np.array([fold(name) == VALIDATION_FOLD for name in data.names]) & (data.labels >= 0)
         self.labels, self._shares = data.labels[held], data.shares[held]
         self._small = as_rgb(shrunk(data.pictures[held]))
         self._views = {"right": (as_rgb(data.pictures[held]), self.labels)}
         if points is not None:
             self._views["aligned"] = (as_rgb(aligned(data.pictures[held], points[held])), self.labels)
-        if web is not None:
-            chosen = (web.folds == VALIDATION_FOLD) & (web.labels >= 0)
-            self._views["web"] = (as_rgb(middle(web.pictures[chosen])), web.labels[chosen])
 
     def score(self, network: nn.Module, *, small: bool = False) -> tuple[float, dict[str, float]]:
         """Return the mean share of right answers over all views, and what there is to log."""
@@ -143,7 +150,7 @@ def train(arguments: argparse.Namespace) -> None:
     wide = arguments.labels == "votes"
     data = read_expressions(arguments.data, arguments.votes if wide else None)
     cache = arguments.cache or arguments.out
-    points, web = None, None
+    points = None
     if arguments.detector is not None:
         path = cache / f"fer2013_{arguments.labels}_points.npz"
         points, _, _ = cached_points(as_rgb(data.pictures), arguments.detector, SHOWN, path)
@@ -155,10 +162,10 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.wild is not None:
         web = read_wild(arguments.wild, cache / "wild.npz")
         share = round(WILD_SHARE * arguments.batch)
-        learnt = np.flatnonzero(web.folds != VALIDATION_FOLD)
-        real = Source(web.pictures, web.points, web_opinions(arguments.teacher, web), learnt, rng)
+        said = cached(arguments.out / "opinions.npy", lambda: web_opinions(arguments.teacher, web))
+        real = Source(web.pictures, web.points, said, np.arange(len(said)), rng)
         sources = [(sources[0][0], arguments.batch - share), (real, share)]
-    held = Held(data, points, web)
+    held = Held(data, points)
     plan = Plan(steps=arguments.steps, minutes=arguments.minutes, rate=arguments.rate, average=0.998)
     network = emotion().to(memory_format=torch.channels_last)
     if arguments.start is not None:
