@@ -4,8 +4,7 @@ r"""Write a trained network as an ONNX file of the compact pack.
     python -m training.export verifier --run RUN --data RUN/candidates.npz --shift 0.8 --out verifier.onnx
     python -m training.export attributes --run RUN --data utkface.zip --mirror --out attributes.onnx \
         [--earlier earlier.onnx --share 0.8]
-    python -m training.export emotion --run RUN --data fer2013.zip --votes ferplus.csv --balance 0.1 --mirror \
-        --out emotion.onnx
+    python -m training.export emotion --run RUN --data fer2013.zip --mirror --out emotion.onnx
 
 Normalisation is folded into the convolutions, and these compute with 8-bit integers (see training/quantize.py).
 """
