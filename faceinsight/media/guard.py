@@ -33,8 +33,9 @@ PICTURE_PATIENCE_S = 60.0
 CLIP_PATIENCE_S = 600.0
 PICTURE_WORKERS = 2
 
-# What decoders take, measured on pictures of 32 and 64 megapixels: megabytes at all, and a megapixel.
-_HEADER_MB = 250.0
+# What decoders take, measured on pictures of 32 and 64 megapixels: megabytes for a header (WebP's decoder makes room
+# for two pictures then), at all, and a megapixel.
+_HEADER_MB = 400.0
 _DECODER_MB = 60.0
 _PIXEL_MB = {"WEBP": 22.0, "AVIF": 22.0}
 _OTHER_PIXEL_MB = 11.5

@@ -112,6 +112,16 @@ def test_a_picture_that_takes_too_much_memory_is_one_sentence(guard, photo, tmp_
     )
 
 
+def test_the_largest_pictures_fit_into_the_room_that_they_get(guard, tmp_path):
+    sheer = Image.new("RGBA", (5600, 5600), (200, 90, 10, 128))
+    sheer.save(tmp_path / "large.webp", lossless=True, quality=0, method=0)
+    assert read(guard, tmp_path / "large.webp", "large").note == (
+        "large has 5600 x 5600 pixels: it was analysed at 4000 x 4000."
+    )
+    Image.new("CMYK", (8000, 8000)).save(tmp_path / "large.tif")
+    assert read(guard, tmp_path / "large.tif", "large").pixels.shape == (4000, 4000, 3)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGXCPU"), reason="this system has no limit on a process's work")
 def test_a_picture_that_takes_too_much_work_is_one_sentence(guard, photo):
     read(guard, photo)
