@@ -40,8 +40,13 @@ def show(visit: Visit, tab: str, folder, two_faces) -> None:
         visit.page.locator("#video-table summary").click()
         visit.page.locator("#video-cards .fi-card").first.click()
     if tab == "Webcam":
+        visit.settings()
+        smallest = visit.page.get_by_label("number input for Smallest face")
+        smallest.fill("16")  # toy faces have 32 pixels
+        smallest.press("Enter")
+        visit.settings()
         visit.start_camera()
-        expect(visit.page.locator("#webcam-table td").first).to_be_visible()
+        expect(visit.page.locator(".fi-card:visible").first).to_be_visible()
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
