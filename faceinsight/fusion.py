@@ -27,6 +27,10 @@ _EMOTION_MARGIN = 0.2
 _GENDER_MARGIN = 0.2
 # Ages further from the median than this many years count less (Huber's weights).
 _HUBER_YEARS = 2.0
+# From so many answers on, the age on show follows their mean only where that is further away than this, in years at a
+# smoothing of 1: below a number in whole years nobody sees more than unrest.
+_AGE_ANSWERS = 5
+_AGE_SLACK = 3.2
 
 _GOOD_SIZE = 96.0
 _GOOD_SHARPNESS = 50.0
@@ -191,8 +195,10 @@ class FaceFusion:
     def _answers(self, steady: Face, face: Face, time_s: float, quality: float) -> Face:
         if face.age is not None:
             self._ages.append((face.age, *(face.age_range or (math.nan, math.nan)), quality))
-            age, low, high = _robust_mean(np.array(self._ages))
-            steady = replace(steady, age=age, age_range=None if face.age_range is None else (low, high))
+            mean, low, high = _robust_mean(np.array(self._ages))
+            age = self._steady_age(mean)
+            more = age - mean
+            steady = replace(steady, age=age, age_range=None if face.age_range is None else (low + more, high + more))
         if face.gender is not None:
             average = self._average("gender", _GENDER_S, _GENDER_MARGIN)
             steady = replace(steady, gender=average.classify(face.gender, quality, time_s))
@@ -209,6 +215,13 @@ class FaceFusion:
             }
             steady = replace(steady, heads=tuple((dict(steady.heads) | heads).items()))
         return steady
+
+    def _steady_age(self, mean: float) -> float:
+        """Returns the age to show for the mean of the answers."""
+        if len(self._ages) < _AGE_ANSWERS or self._known is None or self._known.age is None:
+            return mean
+        slack = _AGE_SLACK * self.smoothing
+        return min(max(self._known.age, mean - slack), mean + slack)
 
     def _average(self, name: str, memory_s: float, margin: float) -> _Average:
         if name not in self._averages:

@@ -136,3 +136,16 @@ def test_quality_falls_for_small_turned_blurred_and_unsure_faces():
     ):
         assert 0 < picture_quality(sharp, worse) < 0.7 * best
     assert picture_quality(sharp, Face((-90.0, -90.0, -50.0, -50.0), 0.9)) > 0
+
+
+def test_an_age_on_show_rests_until_its_mean_is_clearly_elsewhere():
+    fusion = FaceFusion(0.5)
+    shown = [
+        fusion.update(answers(age=age, age_range=(age - 5, age + 5)), n)
+        for n, age in enumerate([30.0] * 4 + [31.0] * 4)
+    ]
+    assert {face.age for face in shown} == {30.0}
+    assert shown[-1].age_range == pytest.approx((25.0, 35.0))
+    for n in range(60):
+        face = fusion.update(answers(age=40.0), 10 + n)
+    assert 37 < face.age < 40
