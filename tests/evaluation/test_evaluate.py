@@ -339,7 +339,14 @@ def test_charts_need_matplotlib(monkeypatch):
 def test_real_expressions(shared, compact):
     report = evaluate("fer2013", shared / "data" / "fer2013.zip", compact, limit=200)
     assert (report.split, report.size, report.skipped) == ("public_test", 200, {})
-    assert report.emotion.accuracy > 0.55
+    # The pack learned ten people's votes, with which this one label agrees in two of three pictures.
+    assert report.emotion.accuracy > 0.5
+
+
+def test_real_expressions_by_votes(shared, compact):
+    data = shared / "data"
+    report = evaluate("ferplus", data / "fer2013.zip", compact, votes=data / "ferplus.csv", limit=200)
+    assert report.emotion.accuracy > 0.8
 
 
 def test_real_ages(shared, compact):
