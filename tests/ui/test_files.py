@@ -151,7 +151,9 @@ def test_no_function_of_a_component_gets_a_file_that_was_not_uploaded(app, stray
 def test_no_url_gives_a_file_that_was_not_uploaded(app, stray):
     if stray.isascii() and len(stray) < 1000:
         status, answer = Browser(app).open().ask("GET", f"/gradio_api/file={urllib.parse.quote(stray)}")
-        assert (status, json.loads(answer)) == (404, {"detail": REFUSED})
+        # An empty path is no address to begin with.
+        sentence = REFUSED if stray else "There is nothing at this address."
+        assert (status, json.loads(answer)) == (404, {"detail": sentence})
 
 
 def test_no_visitor_gets_a_file_of_another(app, photo):
@@ -160,6 +162,9 @@ def test_no_visitor_gets_a_file_of_another(app, photo):
     url = f"/gradio_api/file={urllib.parse.quote(path)}"
     assert ann.ask("GET", url) == (200, photo.read_bytes())
     assert not refused(ann, "analyze_image", [{"path": path} | META, 0.5, 0, ""])
+    (event, values), *_ = events_with(ann, "image-input")
+    file = sent("image-input", {"path": path} | META)
+    assert "2 faces" in ann.join(event, [file if value is FILE else value for value in values])
     for other in (bob, program):
         for address in (url, url.replace("/visitors/", "/page/../visitors/"), f"{url}/"):
             status, answer = other.ask("GET", address)
@@ -167,9 +172,9 @@ def test_no_visitor_gets_a_file_of_another(app, photo):
         # By knowing the session as well: it is no secret.
         other.session = ann.session
         assert refused(other, "analyze_image", [{"path": path} | META, 0.5, 0, ""])
-        (event, values), *_ = events_with(other, "image-input")
-        file = sent("image-input", {"path": path})
-        assert REFUSED in other.join(event, [file if value is FILE else value for value in values])
+        body = {"data": [file if value is FILE else value for value in values], "fn_index": event["id"]}
+        status, answer = other.ask("POST", "/gradio_api/queue/join", body | {"session_hash": ann.session})
+        assert (status, b"belongs to another visitor" in answer) == (403, True)
 
 
 @pytest.mark.parametrize("shape", range(10))
