@@ -211,7 +211,10 @@ def send(app: App, path: Path) -> str:
     what = "video" if path.suffix == ".mkv" else "image"
     rest = [0, 0, 0, 0.5, 0, ""] if what == "video" else [0.5, 0, ""]
     with path.open("rb") as file:
-        (place,) = requests.post(f"{api}/upload", files={"files": (path.name, file)}, timeout=300).json()
+        uploaded = requests.post(f"{api}/upload", files={"files": (path.name, file)}, timeout=300)
+    if not uploaded.ok:
+        return f"not taken: {uploaded.text[:100]}"
+    (place,) = uploaded.json()
     source = {"path": place, "meta": {"_type": "gradio.FileData"}}
     data = {"data": [source, *rest]}
     event = requests.post(f"{api}/call/analyze_{what}", json=data, timeout=300).json()["event_id"]
@@ -255,7 +258,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         made = files(Path(name), args.only)
         (Path(name) / "app").mkdir()
-        with served(Path(name) / "app") as app:
+        # Room enough that the files are worked on, not refused.
+        with served(Path(name) / "app", FACEINSIGHT_VISITOR_MB="8000") as app:
             rows = [{"file": "nothing yet", "peak_mb": round(memory_mb(app.process.pid))}]
             print(rows[0], flush=True)
             jobs = [(Path(k).stem, [path]) for k, path in made.items()]
