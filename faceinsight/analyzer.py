@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from faceinsight.inference.crops import Images
 from faceinsight.inference.detector import Detector
 from faceinsight.inference.session import create_session
 from faceinsight.media.image import load_image
-from faceinsight.packs import AUTO, resolve
+from faceinsight.packs import AUTO, pack_hash, resolve
 from faceinsight.results import BBox, Face, FrameAnalysis, reading_order
 
 DET_THRESHOLD = 0.5
@@ -62,7 +63,7 @@ class FaceAnalyzer:
             PackError: If the pack is unknown, wrongly declared, or its detector is not here.
             ModelFileError: If a model file is not the declared one, or cannot be run.
         """
-        resolved = resolve(pack, models)
+        self._resolved = resolved = resolve(pack, models)
         self.pack = resolved.spec
         self.missing = resolved.missing
         if "detector" in resolved.missing:
@@ -80,6 +81,11 @@ class FaceAnalyzer:
                 self._attributes = Attributes(spec, sessions[stage])
             else:
                 self._classifiers[stage] = Classifier(spec, sessions[stage])
+
+    @cached_property
+    def pack_hash(self) -> str:
+        """What tells the pack from every other: the sha256 over those of its files."""
+        return pack_hash(self._resolved)
 
     @property
     def stages(self) -> tuple[str, ...]:

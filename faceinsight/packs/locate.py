@@ -197,6 +197,25 @@ def resolve(pack: str | Path = AUTO, models: str | Path | None = None) -> Resolv
     return ResolvedPack(spec, paths, missing)
 
 
+def pack_hash(resolved: ResolvedPack) -> str:
+    """Returns what tells a pack from every other: the sha256 over those of its files that are here.
+
+    Raises:
+        ModelFileError: If a file cannot be read.
+    """
+    files = {stage: resolved.paths[stage] for stage in sorted(resolved.paths)}
+    if resolved.spec.folder is not None:
+        files[PACK_FILE] = resolved.spec.folder / PACK_FILE
+    total = hashlib.sha256()
+    for stage, path in files.items():
+        try:
+            with path.open("rb") as stream:
+                total.update(f"{stage} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+        except OSError as error:
+            raise ModelFileError(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
+    return total.hexdigest()
+
+
 def _resolve_first(models: str | Path | None) -> ResolvedPack:
     for name in pack_names(models):
         resolved = resolve(name, models)

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from faceinsight import FaceAnalyzer, ModelFileError, PackError
-from faceinsight.packs import home, load_spec, locate, pack_names, resolve
+from faceinsight.packs import home, load_spec, locate, pack_hash, pack_names, resolve
 from faceinsight.packs.locate import check_file
 from faceinsight.packs.spec import ModelFile
 from tests.material import SHARED, both
@@ -131,3 +131,11 @@ def test_a_model_file_that_cannot_be_read(toy_pack, tmp_path):
     (pack / "emotion.onnx").unlink()
     (pack / "emotion.onnx").symlink_to(pack / "emotion.onnx")
     assert "emotion" in resolve(pack).missing
+
+
+def test_the_hash_of_a_pack_changes_with_its_files(toy_pack, tmp_path):
+    folder = shutil.copytree(toy_pack, tmp_path / "moved")
+    assert pack_hash(resolve(folder)) == pack_hash(resolve(toy_pack)) == FaceAnalyzer(toy_pack).pack_hash
+    with (folder / "pack.toml").open("a") as file:
+        file.write("\n# a remark\n")
+    assert pack_hash(resolve(folder)) != pack_hash(resolve(toy_pack))
