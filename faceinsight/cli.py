@@ -8,8 +8,9 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -60,12 +61,21 @@ def build_parser() -> argparse.ArgumentParser:
     app.set_defaults(run=_app)
 
     analyze = commands.add_parser("analyze", parents=[common, models], help="analyse photos and clips")
-    analyze.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    analyze.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a photo, a clip, or a folder of them")
     table = analyze.add_mutually_exclusive_group()
     table.add_argument("--json", action="store_true", help="print JSON")
     table.add_argument("--csv", action="store_true", help="print CSV")
     analyze.add_argument("--out", type=Path, metavar="DIR", help="write annotated files, faces.csv and faces.json")
-    analyze.add_argument("--overwrite", action="store_true", help="replace the results that are in DIR")
+    analyze.add_argument(
+        "--table",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="write a table: CSV, JSON, JSON Lines or Parquet, by the ending (.csv, .json, .jsonl, .parquet); "
+        "may be given several times",
+    )
+    analyze.add_argument("--overwrite", action="store_true", help="replace results that are there already")
     analyze.add_argument(
         "--threshold", type=_between(0.05, 1), default=0.5, help="detection threshold (default: %(default)s)"
     )
@@ -138,6 +148,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 for success, 1 where something could not be done, 130 and 143 where it was stopped.
     """
     args = build_parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name need be no text
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("faceinsight").setLevel(logging.DEBUG if args.debug else logging.ERROR)
     if not args.debug:
@@ -198,49 +211,59 @@ def _app(args: argparse.Namespace) -> NoReturn:
 
 
 def _analyze(args: argparse.Namespace) -> int:
-    from faceinsight.batch import BatchOptions, analyze_files, record_rows
+    from faceinsight.batch import BatchOptions, analyze_files, find_files
     from faceinsight.drawing import DrawOptions
     from faceinsight.errors import DiskFullError
-    from faceinsight.export import to_csv, to_json
+    from faceinsight.export import to_csv
+    from faceinsight.records import json_pieces, record_rows
 
     options = BatchOptions(
         det_threshold=args.threshold,
         min_face=args.min_face,
         rate=args.rate,
         out=args.out,
+        tables=tuple(args.table),
         overwrite=args.overwrite,
         draw=DrawOptions(blur=args.blur),
         smoothing=args.smoothing / 100,
     )
     done = failed = 0
-    records: list[dict[str, Any]] = []
 
     def complain(error: FaceInsightError) -> None:
         nonlocal failed
         failed += 1
         print(f"faceinsight: {error}", file=sys.stderr)
 
+    files = find_files(args.paths, complain, args.out)
     stop: BaseException | None = None
-    try:
-        with closing(
-            analyze_files(args.files, args.pack, args.models, options, on_error=complain, on_progress=_show_progress)
-        ) as results:
-            for result in results:
-                done += 1
-                if args.json or args.csv:
-                    records.append(result.record)
-                else:
-                    print(*result.lines, sep="\n", flush=True)
-    except (KeyboardInterrupt, DiskFullError) as error:
-        # What was finished goes before the sentence about why there is no more of it.
-        stop = error
+
+    def records() -> Iterator[dict[str, Any]]:
+        nonlocal done, stop
+        try:
+            with closing(analyze_files(files, args.pack, args.models, options, _show_progress)) as results:
+                for result in results:
+                    done += 1
+                    if result.error is not None:
+                        complain(result.error)
+                    elif not (args.json or args.csv):
+                        print(*result.lines, sep="\n", flush=True)
+                    yield result.record
+        except (KeyboardInterrupt, DiskFullError) as error:
+            # What was finished goes before the sentence about why there is no more of it.
+            stop = error
+
     if args.json:
-        sys.stdout.write(to_json(records))
+        sys.stdout.writelines(json_pieces(records()))
     elif args.csv:
-        sys.stdout.write(to_csv([row for record in records for row in record_rows(record)], ("file", "face")))
+        rows = [row for record in records() for row in record_rows(record)]
+        sys.stdout.write(to_csv(rows, ("file", "face")))
+    else:
+        for _ in records():
+            pass
     if isinstance(stop, KeyboardInterrupt):
-        where = "" if args.out is None or not done else f", their results are in {args.out}"
-        raise type(stop)(f": {done} of {len(args.files)} files are finished{where}.")
+        places = [str(place) for place in (args.out, *args.table) if place is not None]
+        where = f", their results are in {' and '.join(places)}" if places and done else ""
+        raise type(stop)(f": {done} of {len(files)} files are finished{where}.")
     if stop is not None:
         raise stop
     return 1 if failed else 0

@@ -6,13 +6,17 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+from faceinsight import __version__
 from faceinsight.results import Face, FrameAnalysis
 
 Row = dict[str, Any]
 
 _DIGITS = 4
+# The byte-order mark, by which Excel knows UTF-8.
+BOM = "\ufeff"
 # A spreadsheet takes a cell that begins so for a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -63,6 +67,28 @@ def rows_of(analysis: FrameAnalysis, **columns: Any) -> list[Row]:
     return [columns | face_row(face, n) for n, face in enumerate(analysis.faces, start=1)]
 
 
+def result_head(file: str, pack: str, det_threshold: float, min_face: float) -> dict[str, Any]:
+    """Returns how the answers about a file came about: what the JSON of each begins with.
+
+    Args:
+        file: The file's name.
+        pack: The model pack's name.
+        det_threshold: Faces with a lower detection score, in [0, 1], were left out.
+        min_face: Faces whose longest side is shorter, in pixels, were left out.
+
+    Returns:
+        These, `version` (FaceInsight's) and `date` (now, in UTC, as of ISO 8601).
+    """
+    return {
+        "file": file,
+        "version": __version__,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "pack": pack,
+        "det_threshold": det_threshold,
+        "min_face": min_face,
+    }
+
+
 def analysis_dict(analysis: FrameAnalysis) -> dict[str, Any]:
     """Returns an analysis as plain values for JSON.
 
@@ -85,6 +111,15 @@ def analysis_dict(analysis: FrameAnalysis) -> dict[str, Any]:
     }
 
 
+def columns_of(rows: Iterable[Row]) -> list[str]:
+    """Returns the columns of a table: those of all rows, whatever stands in the first of them."""
+    found = dict.fromkeys(key for row in rows for key in row)
+    # A clip's rows begin with a time, and a problem is told of at the end.
+    first = [key for key in ("file", "time", "face", "track_id") if key in found]
+    last = [key for key in ("error",) if key in found]
+    return [*first, *(key for key in found if key not in (*first, *last)), *last]
+
+
 def to_json(value: Any) -> str:
     """Returns indented JSON text that ends with a line break."""
     return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
@@ -101,7 +136,7 @@ def to_csv(rows: Iterable[Row], columns: Sequence[str] = ("face",)) -> str:
         CSV as of RFC 4180. Text that a spreadsheet would run as a formula is led by an apostrophe.
     """
     rows = list(rows)
-    header = list(dict.fromkeys(key for row in rows for key in row)) or list(columns)
+    header = columns_of(rows) or list(columns)
     return "".join(csv_pieces(rows, header))
 
 
@@ -125,5 +160,5 @@ def _safe_cell(value: Any) -> Any:
 
 
 def csv_bytes(rows: Iterable[Row], columns: Sequence[str] = ("face",)) -> bytes:
-    """Returns `to_csv` as a file's content, with the byte-order mark by which Excel knows UTF-8."""
-    return to_csv(rows, columns).encode("utf-8-sig")
+    """Returns `to_csv` as a file's content, led by `BOM`."""
+    return (BOM + to_csv(rows, columns)).encode(errors="backslashreplace")

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -112,15 +113,69 @@ def test_out_writes_annotated_files_beside_the_tables(photo, toy_pack, tmp_path)
     drawn = np.asarray(Image.open(out / "photo-faces.jpg"))
     assert drawn[80, 96].max() > 150
     assert len(json.loads((out / "faces.json").read_text())) == 3
-    assert len((out / "faces.csv").read_text("utf-8-sig").splitlines()) == 1 + 2 + 4
+    assert len((out / "faces.csv").read_text("utf-8-sig").splitlines()) == 1 + 2 + 1 + 4
 
 
 def test_one_bad_file_does_not_lose_the_others(photo, toy_pack, tmp_path):
     (tmp_path / "notes.jpg").write_text("not a picture")
     done = run("analyze", tmp_path / "notes.jpg", photo, "--pack", toy_pack, "--json", code=1)
-    assert len(json.loads(done.stdout)) == 1
+    bad, good = json.loads(done.stdout)
+    assert (bad["file"], f"faceinsight: {bad['error']}\n") == (str(tmp_path / "notes.jpg"), done.stderr)
+    assert len(good["faces"]) == 2
     assert done.stderr.startswith(f"faceinsight: {tmp_path / 'notes.jpg'} is not an image that can be read")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_json_says_how_its_answers_came_about(photo, toy_pack):
+    began = datetime.now(UTC).replace(microsecond=0)
+    options = ("--threshold", "0.4", "--min-face", "20")
+    (record,) = json.loads(run("analyze", photo, "--json", "--pack", toy_pack, *options).stdout)
+    head = {"version": faceinsight.__version__, "pack": "toy", "det_threshold": 0.4, "min_face": 20}
+    assert record | head == record
+    assert began <= datetime.fromisoformat(record["date"]) <= datetime.now(UTC)
+
+
+def test_a_folder_is_looked_through_and_tables_are_named_by_their_ending(photo, toy_pack, tmp_path):
+    folder = tmp_path / "photos"
+    for name in ("b/deep.PNG", "a.png", ".hidden.png", ".trash/old.png", "results/old-faces.png", "notes.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(photo.read_bytes())
+    Image.fromarray(toy_picture({})).save(folder / "none.png")
+    (folder / "broken.png").write_bytes(photo.read_bytes()[:200])
+    (tmp_path / "empty").mkdir()
+    tables = [tmp_path / "new" / f"faces{ending}" for ending in (".csv", ".json", ".jsonl")]
+    options = [option for table in tables for option in ("--table", table)]
+    paths = (folder, folder / "a.png", tmp_path / "empty")
+    run_it = ("analyze", *paths, "--pack", toy_pack, *options, "--out", folder / "results")
+    done = run(*run_it, code=1)
+    assert f"The folder {tmp_path / 'empty'} holds no photo or clip: choose another one." in done.stderr
+    assert "broken.png is damaged" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+    files = [str(folder / name) for name in ("a.png", "broken.png", "none.png", "b/deep.PNG")]
+    records = json.loads(tables[1].read_bytes())
+    assert records == [json.loads(line) for line in tables[2].read_text().splitlines()]
+    assert records == json.loads((folder / "results" / "faces.json").read_bytes())
+    assert [record["file"] for record in records] == files
+    assert [len(record.get("faces", "error")) for record in records] == [2, 5, 0, 2]
+    rows = list(csv.DictReader(io.StringIO(tables[0].read_text("utf-8-sig"))))
+    assert [row["file"] for row in rows] == [files[0]] * 2 + files[1:3] + [files[3]] * 2
+    assert [row["face"] for row in rows] == ["1", "2", "", "", "1", "2"]
+    assert [bool(row["error"]) for row in rows] == [False, False, True, False, False, False]
+    assert sorted(path.name for path in tables[0].parent.iterdir()) == ["faces.csv", "faces.json", "faces.jsonl"]
+
+
+def test_a_table_is_not_replaced_unasked_and_has_to_be_one(photo, toy_pack, tmp_path):
+    table = tmp_path / "faces.csv"
+    run("analyze", photo, "--pack", toy_pack, "--table", table)
+    before = table.read_bytes()
+    again = ("analyze", photo, "--pack", toy_pack, "--table", table, "--threshold", "0.99")
+    assert f"{table} is there already" in run(*again, code=1).stderr
+    assert table.read_bytes() == before
+    run(*again, "--overwrite")
+    assert table.read_bytes() != before
+    done = run("analyze", photo, "--pack", toy_pack, "--table", tmp_path / "faces.xlsx", code=1)
+    assert "is no name for a table" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.csv", "home", "photo.png"]
 
 
 def test_without_models_it_says_how_to_get_them(photo, monkeypatch, tmp_path):
@@ -149,7 +204,7 @@ def test_a_second_run_into_a_folder_is_refused_or_replaces_the_first(photo, toy_
     done = run("analyze", other, "--pack", toy_pack, "--out", out, code=1)
     assert done.stderr == (
         f"faceinsight: {out} holds the results of an earlier run: "
-        "choose another folder, or replace them with --overwrite.\n"
+        "choose another name, or replace what is there with --overwrite.\n"
     )
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     run("analyze", other, "--pack", toy_pack, "--out", out, "--overwrite")

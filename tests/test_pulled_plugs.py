@@ -123,7 +123,7 @@ class Batch(Kind):
             all_rows = list(csv.DictReader(io.StringIO(self.whole[name].decode("utf-8-sig"))))
             # A table of photos alone has no column for a clip's times.
             return content.endswith(b"\r\n") and all(
-                any(row.items() <= old.items() for old in all_rows) for row in rows
+                row.get("error") or any(row.items() <= old.items() for old in all_rows) for row in rows
             )
         return super().is_whole(name, content)
 
@@ -322,6 +322,6 @@ def test_one_run_at_a_time_writes_into_a_folder(batch, tmp_path):
         ended = batch("--overwrite")
     assert ended.status == 1
     assert ended.err == (
-        f"faceinsight: Another run is writing into {tmp_path / 'out'}: wait for it to end, or choose another folder.\n"
+        f"faceinsight: Another run is writing into {tmp_path / 'out'}: wait for it to end, or choose another name.\n"
     )
     assert list((tmp_path / "out").iterdir()) == []

@@ -1,85 +1,100 @@
-"""The folder of a run's results: one run at a time, and whatever ends it, what was finished is there, whole."""
+"""What a run writes: one run at a time, and whatever ends it, what was finished is there, whole."""
 
 from __future__ import annotations
 
 import json
 import os
-import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from filelock import FileLock, Timeout
 
-from faceinsight.batch.work import annotated_suffix, record_rows
+from faceinsight.batch.work import annotated_suffix
 from faceinsight.errors import MediaError
-from faceinsight.export import Row, csv_pieces, to_json
+from faceinsight.export import to_json
+from faceinsight.records import Record, check_format, write_records
 from faceinsight.writing import clear_leftovers, make_folder, write_error, write_file
 
 TABLES = ("faces.csv", "faces.json")
 # While a run lasts, and after one that was killed: a JSON file for every finished file, to make the tables of.
 SO_FAR = "faces-so-far"
 LOCK = ".faceinsight.lock"
-_REPLACE = "choose another folder, or replace them with --overwrite"
+_REPLACE = "choose another name, or replace what is there with --overwrite"
 
 
 class ResultFolder:
-    """A folder that results are written into; a context manager.
+    """The tables of a run, and a folder for its annotated copies; a context manager.
 
     While it is open no other run can open it. The tables are made when it is closed, after an error too. A run that was
     killed leaves `SO_FAR`: the next one makes the tables of it.
 
     Attributes:
-        targets: For every file, the name of its annotated copy.
+        targets: For every file, the name of its annotated copy; none where there is no folder.
     """
 
-    def __init__(self, folder: Path, files: Sequence[Path], overwrite: bool = False) -> None:
+    def __init__(
+        self, folder: Path | None, files: Sequence[Path], overwrite: bool = False, tables: Sequence[Path] = ()
+    ) -> None:
         """Plans the run; nothing is written yet.
 
         Args:
-            folder: The folder; it is made where it is not there.
+            folder: The folder for annotated copies and `TABLES`, made where it is not there; None for none.
             files: The files to analyse.
             overwrite: Whether results of an earlier run may be replaced.
+            tables: Further tables, as of `write_records`; at least one where there is no folder.
+
+        Raises:
+            MediaError: If a table's name has an unknown ending.
         """
-        self.folder = folder
-        self.targets = _targets(folder, files)
+        for table in tables:
+            check_format(table)
+        # Where there is no folder, what else there is bears the name of the first table.
+        self.folder = tables[0].parent if folder is None else folder
+        self.targets = [] if folder is None else _targets(folder, files)
+        own = [] if folder is None else [folder / name for name in TABLES]
+        self._tables = list(dict.fromkeys([*own, *tables]))
+        self._so_far = self.folder / (SO_FAR if folder is not None else f"{tables[0].name}-so-far")
+        self._lock_file = self.folder / (LOCK if folder is not None else f".{tables[0].name}{LOCK}")
+        self._where = tables[0] if folder is None else folder
         self._files = files
         self._overwrite = overwrite
-        self._so_far = folder / SO_FAR
         self._finished = 0
         # Annotated copies of an earlier run, which go in the end where this one has others.
         self._earlier: set[str] = set()
         self._lock = ExitStack()
 
     def __enter__(self) -> ResultFolder:
-        make_folder(self.folder)
+        folders = {self.folder, *(table.parent for table in self._tables)}
+        for folder in folders:
+            make_folder(folder)
         with ExitStack() as locked:
             locked.enter_context(self._locked())
-            clear_leftovers(self.folder)
+            for folder in folders:
+                clear_leftovers(folder)
             rescued = self._make_tables()
             self._check(rescued)
-            self._earlier = self._annotated()
+            self._earlier = self._annotated() if self.targets else set()
             make_folder(self._so_far)
             self._lock = locked.pop_all()
         return self
 
     def _locked(self) -> ExitStack:
-        """Takes the lock of the folder, which goes with this process, or raises MediaError."""
-        lock = FileLock(self.folder / LOCK)
+        """Takes the lock of the results, which goes with this process, or raises MediaError."""
+        lock = FileLock(self._lock_file)
         try:
             lock.acquire(blocking=False)
         except Timeout:
             raise MediaError(
-                f"Another run is writing into {self.folder}: wait for it to end, or choose another folder."
+                f"Another run is writing into {self._where}: wait for it to end, or choose another name."
             ) from None
         except OSError as error:
             raise write_error(error, str(self.folder)) from error
         stack = ExitStack()
         stack.callback(lock.release)
         if os.name != "nt":  # where the lock itself removes it
-            stack.callback((self.folder / LOCK).unlink, missing_ok=True)
+            stack.callback(self._lock_file.unlink, missing_ok=True)
         return stack
 
     def _check(self, rescued: int) -> None:
@@ -92,48 +107,42 @@ class ResultFolder:
             return
         if rescued:
             raise MediaError(
-                f"A run into {self.folder} was cut off, and its {rescued} finished files are now in {TABLES[0]} and "
-                f"{TABLES[1]}: {_REPLACE}."
+                f"A run into {self._where} was cut off, and its {rescued} finished files are now in "
+                f"{' and '.join(table.name for table in self._tables)}: {_REPLACE}."
             )
-        if any((self.folder / name).exists() for name in TABLES):
+        if self.targets and any((self.folder / name).exists() for name in TABLES):
             raise MediaError(f"{self.folder} holds the results of an earlier run: {_REPLACE}.")
-        for target in self.targets:
+        for target in (*self.targets, *self._tables):
             if target.exists():
                 raise MediaError(f"{target} is there already: {_REPLACE}.")
 
-    def add(self, record: dict[str, Any]) -> None:
+    def add(self, record: Record) -> None:
         """Keeps the record of a finished file; raises MediaError where it cannot be written."""
         self._finished += 1
-        write_file(self._so_far / f"{self._finished:06}.json", to_json(record).encode())
+        write_file(self._so_far / f"{self._finished:06}.json", to_json(record).encode(errors="backslashreplace"))
 
-    def _records(self) -> list[Path]:
+    def _names(self) -> list[Path]:
         return sorted((p for p in self._so_far.glob("*.json") if p.stem.isdecimal()), key=lambda p: int(p.stem))
 
-    def _texts(self) -> Iterator[str]:
-        for path in self._records():
-            yield path.read_text(encoding="utf-8").rstrip("\n")
-
-    def _rows(self) -> Iterator[Row]:
-        for text in self._texts():
-            yield from record_rows(json.loads(text))
+    def _records(self) -> Iterator[Record]:
+        for path in self._names():
+            yield json.loads(path.read_bytes())
 
     def _make_tables(self) -> int:
         """Makes the tables of the finished files' records, if there are any; returns how many."""
-        count = len(self._records())
-        if count:
+        names = self._names()
+        if names:
             try:
-                header = dict.fromkeys(key for row in self._rows() for key in row) or ("file", "face")
-                pieces = (piece.encode() for piece in csv_pieces(self._rows(), list(header)))
-                write_file(self.folder / TABLES[0], _with_mark(pieces))
-                write_file(self.folder / TABLES[1], _json_list(self._texts()))
+                for table in self._tables:
+                    write_records(table, self._records)
             except MediaError as error:
                 raise type(error)(f"{error} What was finished is in {self._so_far}, a JSON file each.") from error
         clear_leftovers(self._so_far)
         with suppress(OSError):
-            for path in self._records():
+            for path in names:
                 path.unlink()
             self._so_far.rmdir()
-        return count
+        return len(names)
 
     def _annotated(self) -> set[str]:
         """Returns the names of the annotated copies that the tables in the folder speak of."""
@@ -169,18 +178,3 @@ def _targets(folder: Path, files: Sequence[Path]) -> list[Path]:
         taken.add(stem.casefold())
         targets.append(folder / f"{stem}{annotated_suffix(file)}")
     return targets
-
-
-def _with_mark(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yields a CSV file's content behind the byte-order mark by which Excel knows UTF-8."""
-    yield b"\xef\xbb\xbf"
-    yield from pieces
-
-
-def _json_list(texts: Iterator[str]) -> Iterator[bytes]:
-    """Yields what `to_json` would make of a list, one element in memory at a time."""
-    between = "["
-    for text in texts:
-        yield f"{between}\n{textwrap.indent(text, '  ')}".encode()
-        between = ","
-    yield b"[]\n" if between == "[" else b"\n]\n"

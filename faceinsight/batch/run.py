@@ -8,7 +8,7 @@ from pathlib import Path
 
 from faceinsight.analyzer import FaceAnalyzer
 from faceinsight.batch.folder import ResultFolder
-from faceinsight.batch.work import BatchOptions, FileResult, analyze_file
+from faceinsight.batch.work import BatchOptions, FileResult, analyze_file, record_head
 from faceinsight.errors import DiskFullError, FaceInsightError
 from faceinsight.packs import AUTO
 
@@ -18,41 +18,41 @@ def analyze_files(
     pack: str | Path = AUTO,
     models: str | Path | None = None,
     options: BatchOptions = BatchOptions(),
-    *,
-    on_error: Callable[[FaceInsightError], None] = lambda error: None,
     on_progress: Callable[[str, float], None] = lambda name, share: None,
 ) -> Generator[FileResult, None, None]:
     """Analyses photos and clips, one after another.
 
-    Whatever ends it early, an error or the caller's `close()`, what was finished is kept in the output folder.
+    Whatever ends it early, an error or the caller's `close()`, what was finished is kept in the tables.
 
     Args:
         files: The files; a suffix known for videos makes a clip.
         pack: Name of a pack, a folder with a pack.toml, or "auto".
         models: A folder to look for model files in before all others.
         options: How to analyse them, and where to write.
-        on_error: Told of every file that cannot be analysed; the others are, all the same.
         on_progress: Called with a clip's name and how much of it is done, in [0, 1].
 
     Yields:
-        What became of each file, in their order, once everything of it is written.
+        What became of each file, in their order, once everything of it is written. One that cannot be analysed has an
+        `error`, and the others go on.
 
     Raises:
         PackError: If the pack cannot be used.
-        MediaError: If the output folder cannot be written, is in use, or holds results that may not be replaced.
+        MediaError: If the results cannot be written, are being written by others, or would replace what may not be.
         DiskFullError: If there is no room for what is to be written.
     """
     analyzer = FaceAnalyzer(pack, models=models)
-    with nullcontext() if options.out is None else ResultFolder(options.out, files, options.overwrite) as folder:
+    anything = options.out is not None or options.tables
+    results = ResultFolder(options.out, files, options.overwrite, options.tables) if anything else None
+    with results or nullcontext():
         for number, file in enumerate(files):
             try:
-                target = None if folder is None else folder.targets[number]
+                target = results.targets[number] if results and results.targets else None
                 result = analyze_file(analyzer, file, target, options, on_progress)
             except DiskFullError:
                 raise
             except FaceInsightError as error:
-                on_error(error)
-                continue
-            if folder is not None:
-                folder.add(result.record)
+                record = record_head(analyzer, file, options) | {"error": str(error)}
+                result = FileResult(record, (), error)
+            if results is not None:
+                results.add(result.record)
             yield result

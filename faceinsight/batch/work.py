@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from faceinsight.analyzer import DET_THRESHOLD, FaceAnalyzer
 from faceinsight.clips import ClipAnalysis, ClipOptions, iter_clip
 from faceinsight.drawing import DrawOptions, caption, draw
-from faceinsight.export import Row, analysis_dict
+from faceinsight.errors import FaceInsightError
+from faceinsight.export import analysis_dict, result_head
 from faceinsight.media.image import encode_image, load_image
+from faceinsight.records import Record
 from faceinsight.writing import write_file
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".3gp", ".ogv"))
@@ -26,7 +27,8 @@ class BatchOptions:
         min_face: Faces whose longest side is shorter, in pixels, are left out.
         rate: Analyses a second of a clip; None for every frame.
         out: The folder for annotated copies, faces.csv and faces.json; None for none.
-        overwrite: Whether results that are in that folder may be replaced.
+        tables: Further tables to write, as of `write_records`.
+        overwrite: Whether results that are there already may be replaced.
         draw: What to draw into annotated copies.
         smoothing: How steady a clip's answers are over time, from 0 (every frame's own) to 1.
     """
@@ -35,6 +37,7 @@ class BatchOptions:
     min_face: float = 0.0
     rate: float | None = None
     out: Path | None = None
+    tables: tuple[Path, ...] = ()
     overwrite: bool = False
     draw: DrawOptions = DrawOptions()
     smoothing: float = 0.5
@@ -46,17 +49,13 @@ class FileResult:
 
     Attributes:
         record: Plain values for JSON.
-        lines: The same as text for a person.
+        lines: The same as text for a person; none where it failed.
+        error: Why it could not be analysed, or None.
     """
 
-    record: dict[str, Any]
+    record: Record
     lines: tuple[str, ...]
-
-
-def record_rows(record: dict[str, Any]) -> list[Row]:
-    """Returns the rows of a record for CSV: one a face (and analysed frame of a clip), led by the file's name."""
-    rows = record["rows"] if "rows" in record else record["faces"]
-    return [{"file": record["file"]} | {key: value for key, value in row.items() if key != "kps"} for row in rows]
+    error: FaceInsightError | None = None
 
 
 def annotated_suffix(file: Path) -> str:
@@ -66,6 +65,11 @@ def annotated_suffix(file: Path) -> str:
 
 def _is_clip(file: Path) -> bool:
     return file.suffix.lower() in VIDEO_SUFFIXES
+
+
+def record_head(analyzer: FaceAnalyzer, file: Path, options: BatchOptions) -> Record:
+    """Returns what the record of a file begins with."""
+    return result_head(str(file), analyzer.pack.name, options.det_threshold, options.min_face)
 
 
 def analyze_file(
@@ -90,15 +94,15 @@ def analyze_file(
     Raises:
         MediaError: If it cannot be read, or its annotated copy not be written.
     """
-    head = {"file": str(file)} if target is None else {"file": str(file), "annotated": target.name}
+    head = record_head(analyzer, file, options)
+    if target is not None:
+        head["annotated"] = target.name
     if _is_clip(file):
         return _clip(analyzer, file, target, options, head, on_progress)
     return _photo(analyzer, file, target, options, head)
 
 
-def _photo(
-    analyzer: FaceAnalyzer, file: Path, target: Path | None, options: BatchOptions, head: dict[str, Any]
-) -> FileResult:
+def _photo(analyzer: FaceAnalyzer, file: Path, target: Path | None, options: BatchOptions, head: Record) -> FileResult:
     loaded = load_image(file, name=str(file))
     analysis = analyzer.analyze(loaded.pixels, det_threshold=options.det_threshold, min_face=options.min_face)
     if target is not None:
@@ -117,7 +121,7 @@ def _clip(
     file: Path,
     target: Path | None,
     options: BatchOptions,
-    head: dict[str, Any],
+    head: Record,
     on_progress: Callable[[str, float], None],
 ) -> FileResult:
     clip_options = ClipOptions(

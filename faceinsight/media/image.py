@@ -26,6 +26,10 @@ UInt8Array = npt.NDArray[np.uint8]
 
 # What a decoder may be asked for: none of them calls another program or reads another file.
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "GIF", "TIFF", "BMP")
+# By these a photo is known among other files; what is in it decides whether it can be read.
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".heic", ".heif", ".avif", ".gif", ".tif", ".tiff", ".bmp")
+)
 # A 64-megapixel photo decodes to 192 MB; larger ones are refused before they are decoded.
 MAX_PIXELS = 64_000_000
 # As large as such a photo is where it is hardly compressed, and where it is well.

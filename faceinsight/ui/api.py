@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from faceinsight.clips import ClipOptions, analyze_clip
-from faceinsight.export import analysis_dict
+from faceinsight.export import analysis_dict, result_head
 from faceinsight.ui.components import UploadedImage
 from faceinsight.ui.engine import MAX_CLIP_FACES, Engine, friendly
 from faceinsight.ui.parts import min_face_slider, need, threshold_slider
@@ -32,8 +32,8 @@ def build_api(engine: Engine) -> None:
             pack: The model pack; empty for the app's own.
 
         Returns:
-            file, width, height, pack, stages, missing, timings_ms, note and faces: one object a
-            face with age, gender, emotion, their confidences, box and key points.
+            file, version, date, pack, det_threshold, min_face, note, width, height, stages, missing, timings_ms and
+            faces: one object a face with age, gender, emotion, their confidences, box and key points.
         """
         path = need(image, "picture")
         name = Path(path).name
@@ -41,7 +41,8 @@ def build_api(engine: Engine) -> None:
         loaded = engine.reader.image(Path(path), name)
         with engine.reader.work_on([loaded.pixels]):
             analysis = analyzer.analyze(loaded.pixels, det_threshold=det_threshold, min_face=min_face)
-        return {"file": name, "note": loaded.note, **analysis_dict(analysis)}
+        head = result_head(name, analyzer.pack.name, det_threshold, min_face)
+        return {**head, "note": loaded.note, **analysis_dict(analysis)}
 
     def analyze_video(
         video: str | None,
@@ -65,15 +66,16 @@ def build_api(engine: Engine) -> None:
             pack: The model pack; empty for the app's own.
 
         Returns:
-            file, width, height, fps, duration, pack, stages, note, frames (how many were
-            analysed) and rows: one object a face and frame, led by its time in seconds.
+            file, version, date, pack, det_threshold, min_face, width, height, fps, duration, stages, missing, note,
+            frames (how many were analysed), people (who was seen, with seconds on screen) and rows: one object a face
+            and frame, led by its time in seconds.
         """
         path = need(video, "clip")
         options = ClipOptions(start, end or None, rate or None, det_threshold, min_face, max_faces=MAX_CLIP_FACES)
         name = Path(path).name
         analyzer = engine.analyzer(pack or None)
         result = analyze_clip(analyzer, path, options=options, name=name, reader=engine.reader)
-        return {"file": name, **result.as_dict()}
+        return {**result_head(name, analyzer.pack.name, det_threshold, min_face), **result.as_dict()}
 
     with gr.Group(visible=False):
         answer = gr.JSON(label="analysis")

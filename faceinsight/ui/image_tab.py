@@ -12,9 +12,10 @@ import gradio as gr
 
 from faceinsight.analyzer import FaceAnalyzer
 from faceinsight.errors import FaceInsightError, MediaError
-from faceinsight.export import analysis_dict, rows_of, to_csv, to_json
+from faceinsight.export import BOM, analysis_dict, result_head, to_csv, to_json
 from faceinsight.media.guard import Guard
 from faceinsight.media.image import LoadedImage, encode_image
+from faceinsight.records import record_rows
 from faceinsight.results import FrameAnalysis
 from faceinsight.ui import views
 from faceinsight.ui.charts import EMOTION_COLORS, OTHER_COLOR
@@ -136,20 +137,18 @@ def _seen(photo: Photo, image: LoadedImage, analysis: FrameAnalysis, chosen: Set
     }
 
 
-def files_of(photos: list[Photo], seen: list[Answer]) -> dict[str, str]:
+def files_of(photos: list[Photo], seen: list[Answer], pack: str, chosen: Settings) -> dict[str, str]:
     """Returns the text of the files over all photos: `csv` and `json`."""
-    pairs = list(zip(photos, seen, strict=True))
-    rows = [r for photo, a in pairs if a["analysis"] for r in rows_of(a["analysis"], file=photo.name)]
     records = [
-        {"file": photo.name} | ({"error": a["problem"]} if a["analysis"] is None else analysis_dict(a["analysis"]))
-        for photo, a in pairs
+        result_head(photo.name, pack, **chosen.detect)
+        | ({"error": a["problem"]} if a["analysis"] is None else analysis_dict(a["analysis"]))
+        for photo, a in zip(photos, seen, strict=True)
     ]
-    # With the byte-order mark by which Excel knows UTF-8.
-    csv = "\ufeff" + to_csv(rows, ("file", "face"))
-    return {"csv": csv, "json": to_json(records[0] if len(records) == 1 else records)}
+    rows = [row for record in records for row in record_rows(record)]
+    return {"csv": BOM + to_csv(rows), "json": to_json(records[0] if len(records) == 1 else records)}
 
 
-def answer_of(number: Any, photos: list[Photo], seen: list[Answer]) -> Answer:
+def answer_of(number: Any, photos: list[Photo], seen: list[Answer], pack: str, chosen: Settings) -> Answer:
     """Returns what the page is told of the photos that were looked at so far."""
     done = len(seen) == len(photos)
     faces = sum(len(a["faces"]) for a in seen)
@@ -158,7 +157,7 @@ def answer_of(number: Any, photos: list[Photo], seen: list[Answer]) -> Answer:
         "photos": [{key: value for key, value in a.items() if key != "analysis"} for a in seen],
         "words": seen[0]["words"] if len(photos) == 1 else views.photos_summary(len(seen), len(photos), faces),
         "done": done,
-        **(files_of(photos, seen) if done else {"csv": "", "json": ""}),
+        **(files_of(photos, seen, pack, chosen) if done else {"csv": "", "json": ""}),
     }
 
 
@@ -194,10 +193,12 @@ def build_image_tab(engine: Engine, settings: list[gr.components.Component], sta
         try:
             photos = Photo.all_of(request)
             seen: list[Answer] = []
-            for group in look_at(photos, engine.reader, engine.analyzer(chosen.pack), chosen):
+            analyzer = engine.analyzer(chosen.pack)
+            for group in look_at(photos, engine.reader, analyzer, chosen):
                 seen += group
                 last = next((a["analysis"] for a in reversed(seen) if a["analysis"]), None)
-                yield answer_of(number, photos, seen), engine.status(chosen.pack, last)
+                answer = answer_of(number, photos, seen, analyzer.pack.name, chosen)
+                yield answer, engine.status(chosen.pack, last)
         except Exception as error:
             problem = as_page_error(error).message
             blank: Answer = {"request": number, "photos": [], "done": False, "csv": "", "json": ""}

@@ -14,7 +14,7 @@ import gradio as gr
 
 from faceinsight.clips import ClipAnalysis, ClipOptions, iter_clip
 from faceinsight.errors import MediaError
-from faceinsight.export import csv_bytes, to_json
+from faceinsight.export import csv_bytes, result_head, to_json
 from faceinsight.media.guard import Guard
 from faceinsight.media.image import encode_image
 from faceinsight.ui import views
@@ -123,12 +123,13 @@ def clip_answer(clip: Clip, result: ClipAnalysis, out: Path) -> Answer:
         out: The annotated clip, which is moved.
     """
     stem = Path(clip.name).stem
+    head = result_head(clip.name, result.frames[0][1].pack, clip.options.det_threshold, clip.options.min_face)
     people = result.people()
     files = {
         "clip": publish_file(out),
         "csv": publish(csv_bytes(result.rows(), ("time", "face")), f"{stem}.csv"),
         "people": publish(csv_bytes([person.as_dict() for person in people], ("track_id",)), f"{stem}-people.csv"),
-        "json": publish(to_json({"file": clip.name, **result.as_dict()}), f"{stem}.json"),
+        "json": publish(to_json({**head, **result.as_dict()}), f"{stem}.json"),
     }
     rows = views.clip_table(result.frames)
     all_rows = sum(len(analysis.faces) for _, analysis in result.frames)
@@ -196,6 +197,9 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
                 det_threshold=chosen.det_threshold,
                 min_face=chosen.min_face,
             )
+            if known is None:
+                # What is known of it keeps telling how it came about, whatever is chosen later.
+                clip = replace(clip, options=options)
             with scratch_folder() as folder:
                 out = folder / f"{Path(clip.name).stem}-faces.mp4"
                 shown_at = -math.inf

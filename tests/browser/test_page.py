@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from faceinsight import __version__
 from tests.browser.driving import DESKTOP, PHONE, TABS, Visit, chromium
 from tests.serving import served
 from tests.toy_media import toy_frames, write_clip
@@ -67,7 +68,9 @@ def test_a_picture_becomes_labels_cards_a_table_and_files(visit, photo):
     assert list(files) == ["photo.csv", "photo.json", "photo-faces.jpg"]
     rows = list(csv.DictReader(io.StringIO(files["photo.csv"].decode("utf-8-sig"))))
     assert [row["gender"] for row in rows] == ["female", "male"]
-    assert len(json.loads(files["photo.json"])["faces"]) == 2
+    record = json.loads(files["photo.json"])
+    assert len(record["faces"]) == 2
+    assert (record["version"], record["pack"], record["det_threshold"]) == (__version__, "toy", 0.5)
     assert Image.open(io.BytesIO(files["photo-faces.jpg"])).size == (640, 480)
 
 
@@ -163,7 +166,7 @@ def test_several_photos_make_a_strip_one_table_and_one_file(visit, photo, tmp_pa
     name, content = saved(visit, "#image-csv")
     rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
     assert name == "faces.csv"
-    assert [row["file"] for row in rows] == ["photo.png"] * 2 + ["crowd.png"] * 5
+    assert [row["file"] for row in rows] == ["photo.png"] * 2 + ["crowd.png"] * 5 + ["broken.png"]
     records = json.loads(saved(visit, "#image-json")[1])
     assert [len(record.get("faces", [])) for record in records] == [2, 5, 0]
     assert "damaged" in records[2]["error"]
@@ -312,7 +315,8 @@ def test_a_clip_is_analysed_and_plays(visit, tmp_path):
     assert len(list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))) == 25
     people = list(csv.DictReader(io.StringIO(saved(visit, "#video-people")[1].decode("utf-8-sig"))))
     assert [person["track_id"] for person in people] == ["1"]
-    assert json.loads(saved(visit, "#video-json")[1])["file"] == "clip.mp4"
+    record = json.loads(saved(visit, "#video-json")[1])
+    assert (record["file"], record["version"], record["min_face"]) == ("clip.mp4", __version__, 0)
     assert visit.errors == []
 
 

@@ -19,6 +19,7 @@ from urllib.error import HTTPError
 import pytest
 from PIL import Image
 
+from faceinsight import __version__
 from faceinsight.ui.scripts import run_script
 from tests.conftest import ROOT
 from tests.serving import free_port, served
@@ -39,6 +40,10 @@ def app(toy_pack, tmp_path_factory):
         yield running
 
 
+# What every answer says of how it came about.
+HEAD = {"version": __version__, "pack": "toy", "det_threshold": 0.5, "min_face": 0}
+
+
 @pytest.fixture(scope="module")
 def client(app):
     return Client(app.url, verbose=False, analytics_enabled=False)
@@ -55,12 +60,14 @@ def test_analyze_image(client, photo):
     result = client.predict(image=handle_file(photo), api_name="/analyze_image")
     assert result["file"] == "photo.png"
     assert [face["gender"] for face in result["faces"]] == ["female", "male"]
-    assert result["pack"] == "toy"
+    assert result | HEAD == result
+    assert result["date"].startswith("20")
 
 
 def test_its_options(client, photo):
     call = {"image": handle_file(photo), "api_name": "/analyze_image"}
-    assert client.predict(**call, min_face=100)["faces"] == []
+    result = client.predict(**call, min_face=100)
+    assert (result["faces"], result["min_face"]) == ([], 100)
     with pytest.raises(AppError, match="no model pack called 'x'"):
         client.predict(**call, pack="x")
 
@@ -68,6 +75,7 @@ def test_its_options(client, photo):
 def test_analyze_video(client, tmp_path):
     clip = write_clip(tmp_path / "clip.mp4", toy_frames(10))
     result = client.predict(video=handle_file(clip), rate=5, api_name="/analyze_video")
+    assert result | HEAD == result
     assert (result["frames"], result["fps"]) == (5, 10)
     assert [row["time"] for row in result["rows"]] == [0, 0.2, 0.4, 0.6, 0.8]
 
