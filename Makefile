@@ -5,11 +5,13 @@ PYTHON ?= python3
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 ARGS ?=
+# make app PROVIDER=cuda|directml|openvino: ONNX Runtime built for it takes the place of the one for the CPU.
+PROVIDER ?=
 
 .PHONY: app test lint types pytest tools pull-plugs lock screenshots benchmark fuzz clean
 
-app: .venv/app.stamp
-	$(BIN)/python app.py $(ARGS)
+app: .venv/app$(PROVIDER:%=-%).stamp
+	$(BIN)/python app.py $(PROVIDER:%=--provider %) $(ARGS)
 
 test: lint types pytest
 
@@ -65,11 +67,22 @@ clean:
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || sh scripts/apt.sh python3-pip
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv uv
 
+# Packages of other extras stay; where another build of ONNX Runtime was installed, it goes, and they with it.
+OTHERS = $(filter-out .venv/app.stamp,$(wildcard .venv/app*.stamp))
+SYNC = $(UV) sync --quiet --frozen --compile-bytecode $(if $(OTHERS),,--inexact)
+
 # Bytecode is compiled once here: the page then starts in half the time.
 .venv/app.stamp: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --quiet --frozen --no-dev --inexact --compile-bytecode
+	$(SYNC) --no-dev
+	@rm -f $(OTHERS)
+	@touch $@
+
+.venv/app-%.stamp: pyproject.toml uv.lock | $(UV)
+	@rm -f .venv/*.stamp
+	$(UV) sync --quiet --frozen --compile-bytecode --no-dev --extra $* --no-install-package onnxruntime
 	@touch $@
 
 .venv/dev.stamp: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --quiet --frozen --inexact --compile-bytecode
+	$(SYNC)
+	@rm -f $(OTHERS)
 	@touch $@ .venv/app.stamp

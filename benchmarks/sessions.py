@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime as ort
 
 from benchmarks.machine import machine
-from faceinsight.inference.session import usable_cpus
+from faceinsight.cpus import usable_cpus
 from faceinsight.packs import resolve
 from faceinsight.writing import write_file
 

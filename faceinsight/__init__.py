@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         MediaError,
         ModelFileError,
         PackError,
+        ProviderError,
     )
     from faceinsight.export import analysis_dict, rows_of, to_csv, to_json
     from faceinsight.media.image import LoadedImage, load_image
@@ -52,6 +53,7 @@ __all__ = [
     "Moment",
     "PackError",
     "Person",
+    "ProviderError",
     "Track",
     "TrackState",
     "Tracker",
@@ -87,6 +89,7 @@ _HOMES = {
         "MediaError",
         "ModelFileError",
         "PackError",
+        "ProviderError",
     ),
     "export": (
         "analysis_dict",

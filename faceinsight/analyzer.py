@@ -17,6 +17,8 @@ from faceinsight.inference.attributes import Attributes
 from faceinsight.inference.classifier import Classifier
 from faceinsight.inference.crops import Images
 from faceinsight.inference.detector import Detector
+from faceinsight.inference.providers import AUTO as AUTO_PROVIDER
+from faceinsight.inference.providers import problem_of
 from faceinsight.inference.session import create_session
 from faceinsight.media.image import load_image
 from faceinsight.packs import AUTO, pack_hash, resolve
@@ -39,6 +41,7 @@ class FaceAnalyzer:
         pack: The declaration of the pack in use.
         missing: By stage that cannot run, one sentence that says why.
         providers: The ONNX Runtime execution providers in use, the first one first.
+        provider_problem: One sentence, where "auto" took the CPU because what is installed did not start; else None.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class FaceAnalyzer:
         pack: str | Path = AUTO,
         *,
         models: str | Path | None = None,
-        providers: Sequence[str] | None = None,
+        provider: str = AUTO_PROVIDER,
         threads: int | None = None,
     ) -> None:
         """Loads a model pack.
@@ -55,12 +58,13 @@ class FaceAnalyzer:
             pack: Name of a pack, the path of a folder with a pack.toml, or "auto" for the first
                 pack that is on this machine.
             models: A folder to look for model files in before all others.
-            providers: ONNX Runtime execution providers; None for CUDA where it is installed,
-                else the CPU.
+            provider: What runs the models: "cpu", "cuda", "coreml", "directml", "openvino", or "auto" for
+                what the installed ONNX Runtime was built for; never another than the one asked for.
             threads: Threads within one operator; None for every core this process may use.
 
         Raises:
             PackError: If the pack is unknown, wrongly declared, or its detector is not here.
+            ProviderError: If the provider is not here, or does not start.
             ModelFileError: If a model file is not the declared one, or cannot be run.
         """
         self._resolved = resolved = resolve(pack, models)
@@ -69,8 +73,9 @@ class FaceAnalyzer:
         if "detector" in resolved.missing:
             raise PackError(f"Pack {self.pack.name} cannot find faces: {resolved.missing['detector']}")
         assert self.pack.detector is not None
-        sessions = {stage: create_session(path, providers, threads) for stage, path in resolved.paths.items()}
+        sessions = {stage: create_session(path, provider, threads) for stage, path in resolved.paths.items()}
         self.providers: tuple[str, ...] = tuple(sessions["detector"].get_providers())
+        self.provider_problem = problem_of(sessions["detector"]) if provider == AUTO_PROVIDER else None
         self._detector = Detector(self.pack.detector, sessions["detector"], sessions.get("verifier"))
         self._attributes: Attributes | None = None
         self._classifiers: dict[str, Classifier] = {}

@@ -16,16 +16,11 @@ from typing import Any, NoReturn
 
 from faceinsight import __version__
 from faceinsight.errors import FaceInsightError, PackError
+from faceinsight.options import DEBUG, MODELS, PAGE, add_options, settle
 from faceinsight.stopping import Terminated, exit_status, stoppable
-
-AUTO = "auto"
 
 _EPILOG = """exit status: 0 where all went well, 1 where something could not be done, 2 for a wrong command line,
 130 after Ctrl+C and 143 after SIGTERM (what was finished is kept); the page ends with 0 after either"""
-
-
-class _UsageError(FaceInsightError):
-    """The command line asks for something that makes no sense."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,29 +31,17 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"faceinsight {__version__}")
-    parser.set_defaults(run=lambda args: _help(parser), debug=False)
+    parser.set_defaults(run=lambda args: _help(parser), debug=False, options=())
     commands = parser.add_subparsers(dest="command")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--debug", action="store_true", help="show tracebacks and log messages")
+    add_options(common, (DEBUG,))
     models = argparse.ArgumentParser(add_help=False)
-    models.add_argument("--pack", default=AUTO, help="model pack: a name or a folder with a pack.toml")
-    models.add_argument("--models", metavar="DIR", help="look for model files here first")
+    add_options(models, MODELS)
+    models.set_defaults(options=(DEBUG, *MODELS))
 
     app = commands.add_parser("app", parents=[common, models], help="serve the page")
-    app.add_argument(
-        "--host",
-        default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
-        help="address to listen on (default: %(default)s)",
-    )
-    app.add_argument(
-        "--port",
-        type=int,
-        default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
-        help="port to listen on (default: %(default)s)",
-    )
-    app.add_argument("--share", action="store_true", help="also make a public link for a week")
-    app.add_argument("--auth", metavar="USER:PASS", help="ask visitors for a user and password")
-    app.set_defaults(run=_app)
+    add_options(app, PAGE)
+    app.set_defaults(run=_app, options=(DEBUG, *MODELS, *PAGE))
 
     analyze = commands.add_parser("analyze", parents=[common, models], help="analyse photos and clips")
     analyze.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a photo, a clip, or a folder of them")
@@ -115,7 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=_evaluate)
 
     packs = commands.add_parser("models", parents=[common], help="list and download model packs")
-    packs.set_defaults(run=_models)
+    packs.set_defaults(run=_models, options=(DEBUG,))
     verbs = packs.add_subparsers(dest="verb")
     verbs.add_parser("list", parents=[common], help="list the packs (the default)")
     fetch = verbs.add_parser("fetch", parents=[common], help="download a pack")
@@ -151,6 +134,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name need be no text
+    try:
+        settle(args, args.options, os.environ)
+    except FaceInsightError as error:
+        print(f"faceinsight: {error}", file=sys.stderr)
+        return 1
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("faceinsight").setLevel(logging.DEBUG if args.debug else logging.ERROR)
     if not args.debug:
@@ -196,14 +184,9 @@ def _app(args: argparse.Namespace) -> NoReturn:
     from faceinsight.ui import LaunchOptions, launch
     from faceinsight.ui.limits import Limits, frames_of
 
-    auth = None
-    if args.auth is not None:
-        user, colon, password = args.auth.partition(":")
-        if not (user and colon and password):
-            raise _UsageError("--auth needs a user and a password: give them as USER:PASS.")
-        auth = (user, password)
-    limits, frames = Limits.of(os.environ), frames_of(os.environ)
-    launch(LaunchOptions(args.host, args.port, args.share, auth, args.pack, args.models, limits, frames))
+    names = ("host", "port", "share", "auth", "pack", "models", "provider", "root_path", "trusted_proxies")
+    chosen = {name: getattr(args, name) for name in names}
+    launch(LaunchOptions(limits=Limits.of(os.environ), frames=frames_of(os.environ), **chosen))
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads that analyse a clip would be waited for, or be cut short within native code that then aborts.
@@ -235,12 +218,13 @@ def _analyze(args: argparse.Namespace) -> int:
         print(f"faceinsight: {error}", file=sys.stderr)
 
     files = find_files(args.paths, complain, args.out)
+    chosen = args.pack, args.models, args.provider
     stop: BaseException | None = None
 
     def records() -> Iterator[dict[str, Any]]:
         nonlocal done, stop
         try:
-            with closing(analyze_files(files, args.pack, args.models, options, _show_progress)) as results:
+            with closing(analyze_files(files, *chosen, options, _show_progress)) as results:
                 for result in results:
                     done += 1
                     if result.error is not None:
@@ -289,7 +273,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     report = evaluate(
         args.kind,
         args.path,
-        FaceAnalyzer(args.pack, models=args.models),
+        FaceAnalyzer(args.pack, models=args.models, provider=args.provider),
         votes=args.votes,
         split=args.split,
         fold=args.fold,

@@ -13,6 +13,10 @@ class ModelFileError(PackError):
     """A model file cannot be read or is not the file that the pack declares."""
 
 
+class ProviderError(FaceInsightError):
+    """What should run the models is not here, or does not start."""
+
+
 class FetchError(FaceInsightError):
     """A model file could not be downloaded."""
 

@@ -17,6 +17,7 @@ def analyze_files(
     files: Sequence[Path],
     pack: str | Path = AUTO,
     models: str | Path | None = None,
+    provider: str = AUTO,
     options: BatchOptions = BatchOptions(),
     on_progress: Callable[[str, float], None] = lambda name, share: None,
 ) -> Generator[FileResult, None, None]:
@@ -28,6 +29,7 @@ def analyze_files(
         files: The files; a suffix known for videos makes a clip.
         pack: Name of a pack, a folder with a pack.toml, or "auto".
         models: A folder to look for model files in before all others.
+        provider: What runs the models, as of `FaceAnalyzer`.
         options: How to analyse them, and where to write.
         on_progress: Called with a clip's name and how much of it is done, in [0, 1].
 
@@ -37,10 +39,11 @@ def analyze_files(
 
     Raises:
         PackError: If the pack cannot be used.
+        ProviderError: If what should run the models is not here, or does not start.
         MediaError: If the results cannot be written, are being written by others, or would replace what may not be.
         DiskFullError: If there is no room for what is to be written.
     """
-    analyzer = FaceAnalyzer(pack, models=models)
+    analyzer = FaceAnalyzer(pack, models=models, provider=provider)
     anything = options.out is not None or options.tables
     results = ResultFolder(options.out, files, options.overwrite, options.tables) if anything else None
     with results or nullcontext():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
 
+from faceinsight.cpus import usable_cpus
 from faceinsight.errors import DamagedMediaError, MediaError
 from faceinsight.media.container import opened_container, unreadable
 from faceinsight.media.sound import Sound, SoundPiece
@@ -108,7 +108,7 @@ def _opened(path: Path, label: str, limits: VideoLimits) -> Iterator[tuple[Any, 
         # A frame on the way may be larger than the first.
         codec.options = {"max_pixels": str(limits.decoded)}
         codec.thread_type = "AUTO"
-        codec.thread_count = min(os.cpu_count() or 1, _MAX_THREADS)
+        codec.thread_count = min(usable_cpus(), _MAX_THREADS)
         yield container, stream
 
 

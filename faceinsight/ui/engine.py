@@ -12,7 +12,8 @@ from typing import Any
 import gradio as gr
 
 from faceinsight.analyzer import FaceAnalyzer
-from faceinsight.errors import FaceInsightError, PackError
+from faceinsight.errors import FaceInsightError, PackError, ProviderError
+from faceinsight.inference.providers import title_of
 from faceinsight.media.guard import Guard
 from faceinsight.packs import AUTO, pack_names, resolve
 from faceinsight.results import FrameAnalysis
@@ -26,17 +27,19 @@ MAX_CLIP_FACES = 100_000
 class Engine:
     """Gives every tab its analyzer, and says how it is doing."""
 
-    def __init__(self, pack: str | Path = AUTO, models: str | Path | None = None) -> None:
+    def __init__(self, pack: str | Path = AUTO, models: str | Path | None = None, provider: str = AUTO) -> None:
         """Chooses the default pack; nothing is loaded yet.
 
         Args:
             pack: The pack that visitors find chosen: a name, a folder, or "auto".
             models: A folder to look for model files in before all others.
+            provider: What runs the models, as of `FaceAnalyzer`.
         """
         # What visitors send is read by it alone.
         self.reader = Guard()
         self._pack = str(pack)
         self._models = models
+        self._provider = provider
         self._analyzers: dict[str, FaceAnalyzer] = {}
         self._lock = threading.Lock()
         self.default = self._find_default()
@@ -68,7 +71,7 @@ class Engine:
                 # A visitor may name any pack of the list, but no folder of this machine.
                 if name not in self.choices():
                     raise PackError(f"There is no model pack called '{name}': choose one of the list.")
-                self._analyzers[name] = FaceAnalyzer(name, models=self._models)
+                self._analyzers[name] = FaceAnalyzer(name, models=self._models, provider=self._provider)
             return self._analyzers[name]
 
     def choices(self) -> tuple[str, ...]:
@@ -93,9 +96,15 @@ class Engine:
         self.default = self._find_default()
 
     def problem(self) -> str | None:
-        """Loads the default pack; returns one sentence that says why it cannot be, or None."""
+        """Loads the default pack; returns one sentence that says why it cannot be, or None.
+
+        Raises:
+            ProviderError: If what should run the models is not here: that is not for the page's visitors to mend.
+        """
         try:
             self.analyzer()
+        except ProviderError:
+            raise
         except FaceInsightError as error:
             return str(error)
         return None
@@ -108,11 +117,13 @@ class Engine:
             return f"⚠️ {error}"
         parts = [
             f"Pack **{analyzer.pack.name}**",
-            analyzer.providers[0].removesuffix("ExecutionProvider"),
+            title_of(analyzer.providers[0]),
         ]
         if analysis is not None:
             parts.append(f"**{analysis.elapsed_ms:.0f} ms** per frame")
         line = " · ".join(parts)
+        if analyzer.provider_problem is not None:
+            line += f"  \n⚠️ {analyzer.provider_problem}"
         for stage, reason in analyzer.missing.items():
             line += f"  \n⚠️ No {stage}: {reason}"
         return line

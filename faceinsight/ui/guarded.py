@@ -22,17 +22,20 @@ class GuardedApp(App):
     hosts' pages.
     """
 
-    def __init__(self, limits: Limits, frames: tuple[str, ...], on_forget: Callable[[str], None]) -> None:
+    def __init__(
+        self, limits: Limits, frames: tuple[str, ...], on_forget: Callable[[str], None], root_path: str = ""
+    ) -> None:
         """Makes the app.
 
         Args:
             limits: How much a visitor may have.
             frames: Other hosts whose pages may show the page in a frame, as `https://example.org`.
             on_forget: Called with a session that is over.
+            root_path: The path under which a server before this one shows the page.
         """
         self._limits = limits
         self._frames = frames
-        self._visitor_tokens = Tokens(hosted=bool(frames))
+        self._visitor_tokens = Tokens(hosted=bool(frames), path=root_path or "/")
         self._going_on = AtOnce()
         self.sessions = Sessions(self, limits, on_forget)
         super().__init__(default_response_class=ORJSONResponse, dependencies=[Depends(_guard)])

@@ -54,6 +54,9 @@ class LaunchOptions:
         auth: (user, password) that visitors must give, or None.
         pack: The model pack that visitors find chosen.
         models: A folder to look for model files in before all others.
+        provider: What runs the models, as of `FaceAnalyzer`.
+        root_path: The path under which a server before this one shows the page, as "/faces".
+        trusted_proxies: Addresses of servers before this one that say who the visitors are, with commas between.
         limits: How much a visitor may have.
         frames: Other hosts whose pages may show this one in a frame, as "https://example.org".
     """
@@ -64,6 +67,9 @@ class LaunchOptions:
     auth: tuple[str, str] | None = None
     pack: str = AUTO
     models: str | None = None
+    provider: str = "auto"
+    root_path: str = ""
+    trusted_proxies: str = "127.0.0.1"
     limits: Limits = Limits()
     frames: tuple[str, ...] = ()
 
@@ -94,6 +100,7 @@ def launch(options: LaunchOptions = LaunchOptions()) -> None:
 
     Raises:
         LaunchError: If the port cannot be used.
+        ProviderError: If what should run the models is not here, or does not start.
     """
     check_port(options.host, options.port)
     with stoppable(), contextlib.suppress(KeyboardInterrupt):
@@ -106,7 +113,9 @@ def _serve(options: LaunchOptions) -> None:
         # Where matplotlib is installed, Gradio asks it at the first event what it draws on, and all visitors would wait
         # while it finds out.
         os.environ.setdefault("MPLBACKEND", "agg")
-        engine = Engine(options.pack, options.models)
+        # The web server reads it.
+        os.environ["FORWARDED_ALLOW_IPS"] = options.trusted_proxies
+        engine = Engine(options.pack, options.models, options.provider)
         problem = engine.problem()
         visitors = Visitors(engine, options.limits)
         demo = build_demo(engine, visitors)
@@ -156,6 +165,7 @@ def start(demo: gr.Blocks, options: LaunchOptions, visitors: Visitors) -> None:
         demo.queue(default_concurrency_limit=4, api_open=False, max_size=limits.queue).launch(
             server_name=options.host,
             server_port=options.port,
+            root_path=options.root_path,
             share=options.share,
             auth=options.auth,
             auth_message=WAIT_HINT,
@@ -174,5 +184,5 @@ def start(demo: gr.Blocks, options: LaunchOptions, visitors: Visitors) -> None:
             max_threads=limits.open_streams,
             prevent_thread_lock=True,
             inbrowser=False,
-            _app=GuardedApp(limits, options.frames, visitors.forget),
+            _app=GuardedApp(limits, options.frames, visitors.forget, options.root_path),
         )

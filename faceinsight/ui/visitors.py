@@ -38,15 +38,17 @@ class Visitor:
 class Tokens:
     """Makes and knows the tokens of one run of the app, and keeps none of them."""
 
-    def __init__(self, hosted: bool = False) -> None:
+    def __init__(self, hosted: bool = False, path: str = "/") -> None:
         """Begins with a secret of its own: no token of an earlier run is known.
 
         Args:
             hosted: Whether the page is shown inside a frame of another host's page, where a browser takes
                 cookies only with `SameSite=None; Secure; Partitioned`.
+            path: Where browsers send the cookie; other paths of the host may be other programs'.
         """
         self._secret = secrets.token_bytes(32)
         self._hosted = hosted
+        self._path = path
 
     def new(self) -> str:
         """Returns a token of 128 random bits, signed."""
@@ -79,7 +81,7 @@ class Tokens:
             rules = "SameSite=None; Secure; Partitioned"
         else:
             rules = "SameSite=Lax" + ("; Secure" if scope.get("scheme") == "https" else "")
-        return f"{self.cookie_name(scope)}={self.new()}; Path=/; HttpOnly; {rules}"
+        return f"{self.cookie_name(scope)}={self.new()}; Path={self._path}; HttpOnly; {rules}"
 
     def _sign(self, token: str) -> str:
         return hmac.digest(self._secret, token.encode(errors="replace"), "sha256").hex()

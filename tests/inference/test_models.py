@@ -29,12 +29,6 @@ def test_batches_of_any_size_keep_their_order(tmp_path, count):
         np.testing.assert_allclose(rows[i], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_a_provider_that_is_not_installed_falls_back_to_the_cpu(tmp_path):
-    path = toy_classifier(tmp_path / "m.onnx", 2, side=16)
-    session = create_session(path, ["NoSuchExecutionProvider"])
-    assert session.get_providers() == ["CPUExecutionProvider"]
-
-
 def test_a_broken_file_is_named(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"\x00\x01")
     with pytest.raises(ModelFileError, match=r"m\.onnx is not a model"):
