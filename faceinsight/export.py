@@ -67,12 +67,13 @@ def rows_of(analysis: FrameAnalysis, **columns: Any) -> list[Row]:
     return [columns | face_row(face, n) for n, face in enumerate(analysis.faces, start=1)]
 
 
-def result_head(file: str, pack: str, det_threshold: float, min_face: float) -> dict[str, Any]:
+def result_head(file: str, pack: str, pack_hash: str, det_threshold: float, min_face: float) -> dict[str, Any]:
     """Returns how the answers about a file came about: what the JSON of each begins with.
 
     Args:
         file: The file's name.
         pack: The model pack's name.
+        pack_hash: What tells the pack from every other, `FaceAnalyzer.pack_hash`.
         det_threshold: Faces with a lower detection score, in [0, 1], were left out.
         min_face: Faces whose longest side is shorter, in pixels, were left out.
 
@@ -84,6 +85,7 @@ def result_head(file: str, pack: str, det_threshold: float, min_face: float) -> 
         "version": __version__,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "pack": pack,
+        "pack_hash": pack_hash,
         "det_threshold": det_threshold,
         "min_face": min_face,
     }

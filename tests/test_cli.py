@@ -12,6 +12,7 @@ import tomllib
 from datetime import UTC, datetime
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -143,7 +144,7 @@ def test_a_folder_is_looked_through_and_tables_are_named_by_their_ending(photo, 
     Image.fromarray(toy_picture({})).save(folder / "none.png")
     (folder / "broken.png").write_bytes(photo.read_bytes()[:200])
     (tmp_path / "empty").mkdir()
-    tables = [tmp_path / "new" / f"faces{ending}" for ending in (".csv", ".json", ".jsonl")]
+    tables = [tmp_path / "new" / f"faces{ending}" for ending in (".csv", ".json", ".jsonl", ".parquet")]
     options = [option for table in tables for option in ("--table", table)]
     paths = (folder, folder / "a.png", tmp_path / "empty")
     run_it = ("analyze", *paths, "--pack", toy_pack, *options, "--out", folder / "results")
@@ -161,7 +162,10 @@ def test_a_folder_is_looked_through_and_tables_are_named_by_their_ending(photo, 
     assert [row["file"] for row in rows] == [files[0]] * 2 + files[1:3] + [files[3]] * 2
     assert [row["face"] for row in rows] == ["1", "2", "", "", "1", "2"]
     assert [bool(row["error"]) for row in rows] == [False, False, True, False, False, False]
-    assert sorted(path.name for path in tables[0].parent.iterdir()) == ["faces.csv", "faces.json", "faces.jsonl"]
+    assert pq.read_table(tables[3])["file"].to_pylist() == [files[0]] * 2 + [files[3]] * 2
+    assert pq.read_table(tables[3].with_stem("faces-errors"))["file"].to_pylist() == [files[1]]
+    assert pq.read_table(tables[3].with_stem("faces-files"))["faces"].to_pylist() == [2, None, 0, 2]
+    assert len(list(tables[0].parent.iterdir())) == 3 + 4
 
 
 def test_a_table_is_not_replaced_unasked_and_has_to_be_one(photo, toy_pack, tmp_path):

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from faceinsight.batch.work import annotated_suffix
 from faceinsight.errors import MediaError
 from faceinsight.export import to_json
-from faceinsight.records import Record, check_format, write_records
+from faceinsight.records import Record, check_format, files_of, write_records
 from faceinsight.writing import clear_leftovers, make_folder, write_error, write_file
 
 TABLES = ("faces.csv", "faces.json")
@@ -112,7 +112,7 @@ class ResultFolder:
             )
         if self.targets and any((self.folder / name).exists() for name in TABLES):
             raise MediaError(f"{self.folder} holds the results of an earlier run: {_REPLACE}.")
-        for target in (*self.targets, *self._tables):
+        for target in (*self.targets, *(file for table in self._tables for file in files_of(table))):
             if target.exists():
                 raise MediaError(f"{target} is there already: {_REPLACE}.")
 

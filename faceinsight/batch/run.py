@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -48,6 +49,7 @@ def analyze_files(
     results = ResultFolder(options.out, files, options.overwrite, options.tables) if anything else None
     with results or nullcontext():
         for number, file in enumerate(files):
+            began = time.monotonic()
             try:
                 target = results.targets[number] if results and results.targets else None
                 result = analyze_file(analyzer, file, target, options, on_progress)
@@ -56,6 +58,7 @@ def analyze_files(
             except FaceInsightError as error:
                 record = record_head(analyzer, file, options) | {"error": str(error)}
                 result = FileResult(record, (), error)
+            result.record["took"] = round(time.monotonic() - began, 3)
             if results is not None:
                 results.add(result.record)
             yield result

@@ -69,7 +69,9 @@ def _is_clip(file: Path) -> bool:
 
 def record_head(analyzer: FaceAnalyzer, file: Path, options: BatchOptions) -> Record:
     """Returns what the record of a file begins with."""
-    return result_head(str(file), analyzer.pack.name, options.det_threshold, options.min_face)
+    pack = analyzer.pack.name, analyzer.pack_hash
+    head = result_head(str(file), *pack, options.det_threshold, options.min_face)
+    return head | {"kind": "clip" if _is_clip(file) else "photo"}
 
 
 def analyze_file(

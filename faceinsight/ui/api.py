@@ -32,8 +32,8 @@ def build_api(engine: Engine) -> None:
             pack: The model pack; empty for the app's own.
 
         Returns:
-            file, version, date, pack, det_threshold, min_face, note, width, height, stages, missing, timings_ms and
-            faces: one object a face with age, gender, emotion, their confidences, box and key points.
+            file, version, date, pack, pack_hash, det_threshold, min_face, note, width, height, stages, missing,
+            timings_ms and faces: one object a face with age, gender, emotion, their confidences, box and key points.
         """
         path = need(image, "picture")
         name = Path(path).name
@@ -41,7 +41,7 @@ def build_api(engine: Engine) -> None:
         loaded = engine.reader.image(Path(path), name)
         with engine.reader.work_on([loaded.pixels]):
             analysis = analyzer.analyze(loaded.pixels, det_threshold=det_threshold, min_face=min_face)
-        head = result_head(name, analyzer.pack.name, det_threshold, min_face)
+        head = result_head(name, analyzer.pack.name, analyzer.pack_hash, det_threshold, min_face)
         return {**head, "note": loaded.note, **analysis_dict(analysis)}
 
     def analyze_video(
@@ -66,16 +66,19 @@ def build_api(engine: Engine) -> None:
             pack: The model pack; empty for the app's own.
 
         Returns:
-            file, version, date, pack, det_threshold, min_face, width, height, fps, duration, stages, missing, note,
-            frames (how many were analysed), people (who was seen, with seconds on screen) and rows: one object a face
-            and frame, led by its time in seconds.
+            file, version, date, pack, pack_hash, det_threshold, min_face, width, height, fps, duration, stages,
+            missing, note, frames (how many were analysed), people (who was seen, with seconds on screen) and rows:
+            one object a face and frame, led by its time in seconds.
         """
         path = need(video, "clip")
         options = ClipOptions(start, end or None, rate or None, det_threshold, min_face, max_faces=MAX_CLIP_FACES)
         name = Path(path).name
         analyzer = engine.analyzer(pack or None)
         result = analyze_clip(analyzer, path, options=options, name=name, reader=engine.reader)
-        return {**result_head(name, analyzer.pack.name, det_threshold, min_face), **result.as_dict()}
+        return {
+            **result_head(name, analyzer.pack.name, analyzer.pack_hash, det_threshold, min_face),
+            **result.as_dict(),
+        }
 
     with gr.Group(visible=False):
         answer = gr.JSON(label="analysis")

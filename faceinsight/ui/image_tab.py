@@ -137,10 +137,10 @@ def _seen(photo: Photo, image: LoadedImage, analysis: FrameAnalysis, chosen: Set
     }
 
 
-def files_of(photos: list[Photo], seen: list[Answer], pack: str, chosen: Settings) -> dict[str, str]:
-    """Returns the text of the files over all photos: `csv` and `json`."""
+def files_of(photos: list[Photo], seen: list[Answer], made: dict[str, Any]) -> dict[str, str]:
+    """Returns the text of the files over all photos, `csv` and `json`; `made` is for `result_head`."""
     records = [
-        result_head(photo.name, pack, **chosen.detect)
+        result_head(photo.name, **made)
         | ({"error": a["problem"]} if a["analysis"] is None else analysis_dict(a["analysis"]))
         for photo, a in zip(photos, seen, strict=True)
     ]
@@ -148,7 +148,7 @@ def files_of(photos: list[Photo], seen: list[Answer], pack: str, chosen: Setting
     return {"csv": BOM + to_csv(rows), "json": to_json(records[0] if len(records) == 1 else records)}
 
 
-def answer_of(number: Any, photos: list[Photo], seen: list[Answer], pack: str, chosen: Settings) -> Answer:
+def answer_of(number: Any, photos: list[Photo], seen: list[Answer], made: dict[str, Any]) -> Answer:
     """Returns what the page is told of the photos that were looked at so far."""
     done = len(seen) == len(photos)
     faces = sum(len(a["faces"]) for a in seen)
@@ -157,7 +157,7 @@ def answer_of(number: Any, photos: list[Photo], seen: list[Answer], pack: str, c
         "photos": [{key: value for key, value in a.items() if key != "analysis"} for a in seen],
         "words": seen[0]["words"] if len(photos) == 1 else views.photos_summary(len(seen), len(photos), faces),
         "done": done,
-        **(files_of(photos, seen, pack, chosen) if done else {"csv": "", "json": ""}),
+        **(files_of(photos, seen, made) if done else {"csv": "", "json": ""}),
     }
 
 
@@ -197,7 +197,7 @@ def build_image_tab(engine: Engine, settings: list[gr.components.Component], sta
             for group in look_at(photos, engine.reader, analyzer, chosen):
                 seen += group
                 last = next((a["analysis"] for a in reversed(seen) if a["analysis"]), None)
-                answer = answer_of(number, photos, seen, analyzer.pack.name, chosen)
+                answer = answer_of(number, photos, seen, chosen.made(analyzer))
                 yield answer, engine.status(chosen.pack, last)
         except Exception as error:
             problem = as_page_error(error).message

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from faceinsight.analyzer import DET_THRESHOLD
+from faceinsight.analyzer import DET_THRESHOLD, FaceAnalyzer
 from faceinsight.drawing import LABELS, DrawOptions
 from faceinsight.errors import MediaError
 from faceinsight.ui.components import BoundedSlider, within
@@ -64,6 +64,10 @@ class Settings:
     def detect(self) -> dict[str, float]:
         """The part that concerns detection, as arguments of `FaceAnalyzer.analyze`."""
         return {"det_threshold": self.det_threshold, "min_face": self.min_face}
+
+    def made(self, analyzer: FaceAnalyzer) -> dict[str, Any]:
+        """Returns how an analyzer's answers come about, as arguments of `result_head`."""
+        return {"pack": analyzer.pack.name, "pack_hash": analyzer.pack_hash, **self.detect}
 
 
 def threshold_slider() -> gr.Slider:

@@ -79,10 +79,11 @@ def _number(value: Any) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is known of the clip on the stage: which one, which part of it, and its analysis."""
+    """What is known of the clip on the stage: which one, which part of it, its analysis and how that came about."""
 
     clip: Clip
     analysis: ClipAnalysis
+    head: dict[str, Any]
 
 
 def first_look(clip: Clip, reader: Guard) -> Answer:
@@ -114,16 +115,16 @@ def clip_summary(result: ClipAnalysis) -> str:
     )
 
 
-def clip_answer(clip: Clip, result: ClipAnalysis, out: Path) -> Answer:
+def clip_answer(clip: Clip, result: ClipAnalysis, head: dict[str, Any], out: Path) -> Answer:
     """Returns all that the page shows of an analysed clip, and publishes its files.
 
     Args:
         clip: What was asked for.
         result: Its analysis.
+        head: How it came about, as of `result_head`.
         out: The annotated clip, which is moved.
     """
     stem = Path(clip.name).stem
-    head = result_head(clip.name, result.frames[0][1].pack, clip.options.det_threshold, clip.options.min_face)
     people = result.people()
     files = {
         "clip": publish_file(out),
@@ -197,17 +198,15 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
                 det_threshold=chosen.det_threshold,
                 min_face=chosen.min_face,
             )
-            if known is None:
-                # What is known of it keeps telling how it came about, whatever is chosen later.
-                clip = replace(clip, options=options)
             with scratch_folder() as folder:
                 out = folder / f"{Path(clip.name).stem}-faces.mp4"
                 shown_at = -math.inf
                 analyzer = engine.analyzer(chosen.pack)
+                head = seen.head if seen and known else result_head(clip.name, **chosen.made(analyzer))
                 for step in iter_clip(analyzer, clip.path, out, options, clip.name, engine.reader, known=known):
                     if isinstance(step, ClipAnalysis):
-                        answer = number | clip_answer(clip, step, out)
-                        yield answer, Seen(clip, step), engine.status(chosen.pack, step.frames[-1][1])
+                        answer = number | clip_answer(clip, step, head, out)
+                        yield answer, Seen(clip, step, head), engine.status(chosen.pack, step.frames[-1][1])
                     elif time.monotonic() - shown_at >= UPDATE_EVERY_S:
                         shown_at = time.monotonic()
                         store().room.check()
