@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from faceinsight import __version__
-from faceinsight.errors import FaceInsightError, PackError
+from faceinsight.commands.models import add_models
+from faceinsight.errors import FaceInsightError
 from faceinsight.options import DEBUG, MODELS, PAGE, add_options, settle
 from faceinsight.stopping import Terminated, exit_status, stoppable
 
@@ -97,12 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--plots", type=Path, metavar="DIR", help="draw charts into this folder")
     evaluate.set_defaults(run=_evaluate)
 
-    packs = commands.add_parser("models", parents=[common], help="list and download model packs")
-    packs.set_defaults(run=_models, options=(DEBUG,))
-    verbs = packs.add_subparsers(dest="verb")
-    verbs.add_parser("list", parents=[common], help="list the packs (the default)")
-    fetch = verbs.add_parser("fetch", parents=[common], help="download a pack")
-    fetch.add_argument("name", help="buffalo_s or buffalo_l")
+    add_models(commands, common)
     return parser
 
 
@@ -289,39 +285,4 @@ def _evaluate(args: argparse.Namespace) -> int:
             write_file(args.json, text.encode())
     if args.plots is not None:
         write_plots(report, args.plots)
-    return 0
-
-
-def _models(args: argparse.Namespace) -> int:
-    from faceinsight.packs import load_spec, pack_names, resolve
-
-    if args.verb == "fetch":
-        return _fetch(args.name)
-    for name in pack_names():
-        try:
-            resolved = resolve(name)
-        except PackError as error:
-            print(f"{name}: unusable. {error}")
-            continue
-        print(f"{name}: {load_spec(name).title}")
-        for stage, file in resolved.spec.files.items():
-            where: Any = resolved.paths.get(stage, "not here")
-            print(f"  {stage:<11} {file.name:<26} {where}  [{file.licence}]")
-        if not resolved.paths:
-            print(f"  {next(iter(resolved.missing.values()))}")
-    return 0
-
-
-def _fetch(name: str) -> int:
-    from faceinsight.packs import load_spec
-    from faceinsight.packs.fetch import fetch_pack
-
-    for licence in sorted({file.licence for file in load_spec(name).files.values()}):
-        print(f"Licence: {licence}")
-
-    def progress(file: str, done: int, total: int | None) -> None:
-        _show_progress(file, done / total if total else 0.0)
-
-    fetched = fetch_pack(name, progress)
-    print("\n".join(map(str, fetched)) or "All files were here already.")
     return 0

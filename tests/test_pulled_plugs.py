@@ -151,11 +151,14 @@ class Fetched(Kind):
     def prepare(self) -> None:
         (self.out / "pack.toml").write_text(self.toml)
         (self.out / "model.onnx").write_bytes(self.OLD)
+        (self.out / ".fetched.json").write_text("{}")
 
     def restore(self) -> None:
         self.clear()
 
     def is_whole(self, name: str, content: bytes) -> bool:
+        if name == ".fetched.json":
+            return isinstance(json.loads(content), dict)
         return name == "model.onnx" and content in (self.OLD, MODEL)
 
 
@@ -209,7 +212,7 @@ def kind(request, outlet, toy_pack, host, tmp_path_factory):
     )
     out = folder / "home" / "mine"
     out.mkdir(parents=True)
-    return Fetched(outlet, out, ["models", "fetch", "mine"], home=folder / "home")
+    return Fetched(outlet, out, ["models", "fetch", "mine", "--accept-licence"], home=folder / "home")
 
 
 @pytest.mark.parametrize("death", DEATHS)

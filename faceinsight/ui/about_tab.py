@@ -8,7 +8,7 @@ import gradio as gr
 
 from faceinsight.errors import FaceInsightError, PackError
 from faceinsight.packs import load_spec, pack_names, resolve
-from faceinsight.packs.fetch import Progress, fetch_pack
+from faceinsight.packs.fetch import Progress, Watcher, fetch_pack
 from faceinsight.ui.engine import Engine, friendly
 from faceinsight.ui.parts import results_table
 from faceinsight.ui.texts import ABOUT, LICENCE_QUESTION
@@ -74,7 +74,7 @@ def build_about_tab(engine: Engine, settings: list[gr.components.Component], sta
         try:
             if not agrees:
                 raise PackError("The licences are not accepted yet: tick the box first.")
-            fetched = fetch_pack(pack, download_progress(progress))
+            fetched = fetch_pack(pack, Watcher(download_progress(progress)))
         except FaceInsightError as error:
             return (f"⚠️ {error}", *unchanged)
         engine.forget()

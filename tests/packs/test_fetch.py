@@ -1,263 +1,411 @@
-"""Downloads, from a local server that answers range requests, and from ones that misbehave."""
+"""Downloads over real HTTP, from a host on this machine that does what hosts do on bad days."""
 
 from __future__ import annotations
 
-import gc
+import errno
 import hashlib
 import io
-import re
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
 import threading
-import warnings
+import time
 import zipfile
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from faceinsight import FetchError, PackError
-from faceinsight.packs import fetch, home, resolve
-from faceinsight.packs.fetch import fetch_file, fetch_pack
-from faceinsight.packs.spec import ModelFile
+from faceinsight import FaceInsightError, FetchError, PackError
+from faceinsight.packs import fetch, home, resolve, store
+from faceinsight.packs.fetch import Watcher, fetch_pack, missing_files
+from faceinsight.packs.web import Patience
 from faceinsight.writing import beside
+from tests.conftest import ROOT
+from tests.packs.host import FAULTS, Host, hosting
 
-CONTENT = bytes(range(256)) * 4000
-OTHERS = b"not wanted" * 400_000
+CONTENT = random.Random(1).randbytes(300_000)
+OTHERS = random.Random(2).randbytes(700_000)
+HASTY = Patience(silence_s=0.4, least_bytes=100_000, tries=3, wait_s=0.01, longest_wait_s=1.0)
+WAYS = ("file", "archive")
 
 
-def zipped() -> bytes:
+def zipped(*members: tuple[str, bytes], kind: int = zipfile.ZIP_DEFLATED) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("large.onnx", OTHERS)
-        archive.writestr("model.onnx", CONTENT, zipfile.ZIP_DEFLATED)
-        archive.writestr("larger.onnx", OTHERS)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members:
+            archive.writestr(f"folder/{name}", content, kind)
     return buffer.getvalue()
 
 
-class Host(ThreadingHTTPServer):
-    """A download host; `mode` says how it misbehaves, `sent` counts the bytes of bodies."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.mode = "good"
-        self.sent = 0
-        self.files = {"/model.onnx": CONTENT, "/pack.zip": zipped()}
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}{path}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Host
-    protocol_version = "HTTP/1.1"
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        if self.server.mode == "error":
-            self.send_error(503)
-            return
-        if self.server.mode == "redirect" and self.path != "/model.onnx":
-            self.send_response(302)
-            self.send_header("Location", "/model.onnx")
-            self.end_headers()
-            self.flood()
-            return
-        body = self.server.files.get(self.path)
-        if body is None:
-            self.send_error(404)
-            return
-        status, total = 200, len(body)
-        asked = re.match(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
-        if asked and self.server.mode != "no-ranges":
-            first, last = asked.groups()
-            start = int(first) if first else max(0, total - int(last))
-            stop = int(last) + 1 if first and last else total
-            body, status = body[start:stop], 206
-        if self.server.mode == "wrong":
-            body = b"?" * len(body)
-        self.send_response(status)
-        if self.server.mode == "endless":
-            self.end_headers()
-            self.flood()
-            return
-        if self.server.mode == "boasts":
-            self.send_header("Content-Length", str(400_000_000))
-            self.end_headers()
-            self.flood()
-            return
-        self.send_header("Content-Length", str(len(body)))
-        if status == 206:
-            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{total}")
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        if self.server.mode == "cut":
-            body = body[: len(body) // 2]
-            self.close_connection = True
-        self.wfile.write(body)
-        self.server.sent += len(body)
-
-    def flood(self) -> None:
-        """Sends 400 MB, or as much of it as anybody reads."""
-        self.close_connection = True
-        with suppress(OSError):
-            for _ in range(400):
-                self.wfile.write(bytes(1_000_000))
-                self.server.sent += 1_000_000
-
-    def log_message(self, *args: object) -> None:
-        """Says nothing."""
+@pytest.fixture(scope="module")
+def running_host():
+    with hosting() as host:
+        yield host
 
 
 @pytest.fixture
-def host():
-    with Host() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-    with warnings.catch_warnings():
-        # remotezip leaves a socket to the garbage collector where an answer is broken.
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+def host(running_host):
+    running_host.reset()
+    running_host.files["/model.onnx"] = CONTENT
+    running_host.files["/pack.zip"] = zipped(("before", OTHERS), ("model.onnx", CONTENT), ("after", OTHERS))
+    yield running_host
+    running_host.closing.set()
 
 
-def model(host: Host, path: str = "/model.onnx", **more: object) -> ModelFile:
-    digest = hashlib.sha256(CONTENT).hexdigest()
-    return ModelFile("model.onnx", len(CONTENT), sha256=digest, url=host.url(path), **more)
+@pytest.fixture
+def folder(monkeypatch, tmp_path) -> Path:
+    """The folder of a pack called "mine", which is not declared yet."""
+    monkeypatch.setenv("FACEINSIGHT_HOME", str(tmp_path / "fi"))
+    monkeypatch.delenv(fetch.MIRROR, raising=False)
+    folder = home() / "mine"
+    folder.mkdir(parents=True)
+    return folder
 
 
-def test_a_file_arrives_whole_with_progress(host, tmp_path):
-    seen = []
-    target = tmp_path / "new" / "model.onnx"
-    fetch_file(model(host), target, lambda *step: seen.append(step))
+def declare(folder: Path, host: Host, way: str = "file", *, pinned: bool = True, name: str = "model.onnx") -> Path:
+    """Declares pack "mine", whose detector is fetched in a way; returns where that goes."""
+    lines = [f'[detector]\nfile = "{name}"\nurl = "{host.url("/model.onnx" if way == "file" else "/pack.zip")}"']
+    if way == "archive":
+        lines.append('member = "model.onnx"')
+    if pinned:
+        lines.append(f'bytes = {len(CONTENT)}\nsha256 = "{hashlib.sha256(CONTENT).hexdigest()}"')
+    (folder / "pack.toml").write_text("\n".join(lines))
+    return folder / name
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+WHOLE = [".fetched.json", "model.onnx", "pack.toml"]
+
+
+# What comes of a fault that does not end: a phrase of the sentence, or "" for the right file. By way where it differs.
+OUTCOMES: dict[str, str | tuple[str, str]] = {
+    "": "",
+    "ignores ranges": "",
+    "wrong range": "another part of the file",
+    "impossible range": "part of the file it sends",
+    "no range said": "which part of the file it sends",
+    "more than the range": "another part of the file",
+    "cut": "cut short",
+    "cut at once": "cut short",
+    "no answer": "broken or cut short",
+    "stalls": "far too slowly",
+    "silent": "does not answer",
+    "drips headers": "does not answer",
+    "drips": "far too slowly",
+    "says less": "cut short",
+    "says more": "",
+    "endless": "sends|more than|cut short|is something else",
+    "boasts": "more than|cut short|bytes instead of|too large",
+    "ignores ranges and cuts": "cut short",
+    "wrong file": ("is something else than model.onnx", "no zip archive"),
+    "shorter file": ("5000 bytes instead of", "no zip archive"),
+    "web page": "a web page instead",
+    "web page as a file": ("bytes instead of", "no zip archive"),
+    "packed": "sends the file packed",
+    "404": "is not there",
+    "403": "the server answered 403",
+    "416": "shorter than it was",
+    "429": "the server answered 429",
+    "429 for an hour": "try again in 60 min",
+    "500": "the server answered 500",
+    "503": "the server answered 503",
+    "not HTTP": "broken",
+    "circle": "in circles",
+    "to file": r"not followed \(file:",
+    "to ftp": r"not followed \(ftp:",
+    "to nowhere": "the connection failed",
+    "to elsewhere": "",
+    "redirects with a flood": "",
+    "other version": ("", "changed while it was downloaded"),
+}
+
+
+def test_every_fault_has_an_outcome():
+    assert set(OUTCOMES) == {"", *FAULTS}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("fault", OUTCOMES)
+def test_a_fault_that_does_not_end_leaves_the_right_file_or_a_sentence(host, folder, fault, way):
+    target = declare(folder, host, way)
+    host.always = fault
+    outcome = OUTCOMES[fault]
+    phrase = outcome if isinstance(outcome, str) else outcome[WAYS.index(way)]
+    if phrase:
+        with pytest.raises(FetchError, match=phrase) as caught:
+            fetch_pack("mine", patience=HASTY)
+        assert "\n" not in str(caught.value)
+        assert not target.exists()
+    else:
+        assert fetch_pack("mine", patience=HASTY) == [target]
+        assert target.read_bytes() == CONTENT
+        assert names(folder) == WHOLE
+    # A flood is not read to its end: what the sockets hold has been sent as well.
+    assert host.sent < 20_000_000
+
+
+FINAL = ("404", "403", "429 for an hour", "circle", "to file", "to ftp", "packed", "wrong file", "shorter file")
+FINAL += ("web page", "web page as a file", "endless", "boasts", "more than the range")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in FINAL])
+def test_after_a_fault_that_passes_the_file_is_right(host, folder, fault, way):
+    target = declare(folder, host, way)
+    # Whatever is asked for: what the file is, an archive's directory, the content.
+    host.plan = [fault, ""] * (2 if way == "file" else 3)
+    fetch_pack("mine", patience=HASTY)
     assert target.read_bytes() == CONTENT
+    assert names(folder) == WHOLE
+
+
+TELLING = ("cut", "cut at once", "drips", "says less", "says more", "endless", "wrong file", "ignores ranges and cuts")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("fault", [*TELLING, "other version"])
+def test_nothing_unpinned_is_taken_for_whole_that_is_not(host, folder, fault, way):
+    """Without a hash, a file of the server's own is all that can be had, but never half of one."""
+    target = declare(folder, host, way, pinned=False)
+    host.plan = ["", "", fault] if way == "archive" else ["", fault]
+    try:
+        fetch_pack("mine", patience=HASTY)
+    except FetchError:
+        assert not target.exists()
+    else:
+        other = bytes(255 - byte for byte in CONTENT)
+        assert target.read_bytes() in (CONTENT, other)
+
+
+def test_of_an_archive_only_what_is_needed_is_fetched(host, folder, tmp_path):
+    """The sizes of buffalo_s: 4 MB, which cannot be packed, of an archive of much more."""
+    sizes = {"det_500m.onnx": 2_524_817, "genderage.onnx": 1_322_532}
+    models = {name: random.Random(name).randbytes(size) for name, size in sizes.items()}
+    filler = bytes(30_000_000)
+    packed = zipped(("1k3d68.onnx", filler), *models.items(), ("w600k_mbf.onnx", filler), kind=zipfile.ZIP_STORED)
+    host.files["/buffalo_s.zip"] = packed
+    tables = [
+        f'[{table}]\nfile = "{name}"\nmember = "{name}"\nurl = "{host.url("/buffalo_s.zip")}"\n'
+        f'sha256 = "{hashlib.sha256(models[name]).hexdigest()}"\n'
+        for table, name in zip(("detector", "attributes"), models, strict=True)
+    ]
+    (folder / "pack.toml").write_text("\n".join([*tables, 'size = [96, 96]\ncrop = "aligned"']))
+    fetch_pack("mine", patience=HASTY)
+    assert {name: (folder / name).read_bytes() for name in models} == models
+    needed = sum(sizes.values())
+    print(f"{host.sent} bytes were sent for files of {needed} bytes, out of an archive of {len(packed)}")
+    assert needed < host.sent < needed + 20_000
+    assert host.sent <= 5_000_000
+
+
+def test_progress_is_told_and_only_ours_is_said_of_us(host, folder):
+    declare(folder, host)
+    seen: list[tuple[str, int, int | None]] = []
+    fetch_pack("mine", Watcher(lambda *step: seen.append(step)), patience=HASTY)
     assert seen[-1] == ("model.onnx", len(CONTENT), len(CONTENT))
-    assert [p.name for p in target.parent.iterdir()] == ["model.onnx"]
+    assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
+    assert all(agent.startswith("faceinsight/") for _, _, agent in host.requests)
 
 
-def test_a_member_of_an_archive_is_fetched_without_the_archive(host, tmp_path):
-    target = tmp_path / "model.onnx"
-    fetch_file(model(host, "/pack.zip", member="model.onnx"), target)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_cut_download_goes_on_where_it_stopped_in_the_same_run_and_the_next(host, folder, way):
+    declare(folder, host, way)
+    host.plan = ["", "", "cut", "", "500", "500", "500"] if way == "archive" else ["", "cut", "500", "500", "500"]
+    said: list[str] = []
+    if way == "archive":
+        fetch_pack("mine", Watcher(say=said.append), patience=HASTY)
+    else:
+        with pytest.raises(FetchError, match="goes on where it stopped"):
+            fetch_pack("mine", Watcher(say=said.append), patience=HASTY)
+        fetch_pack("mine", patience=HASTY)
+    assert (folder / "model.onnx").read_bytes() == CONTENT
+    assert said[0].startswith("The server's answer is broken or cut short: another try in 1 s")
+    # Nothing came twice.
+    assert host.sent < len(CONTENT) + 20_000
+    assert names(folder) == WHOLE
+
+
+def fetching(*more: str, **environment: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "faceinsight", "models", "fetch", "mine", "--accept-licence", *more]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, env=os.environ | environment)
+
+
+def parts(folder: Path) -> list[Path]:
+    return list(folder.glob(".*.part"))
+
+
+def wait_for(condition, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_killed_process_had_is_gone_on_from(host, folder, way):
+    target = declare(folder, host, way)
+    host.pause_s, host.piece = 0.02, 5000
+    with fetching() as process:
+        wait_for(lambda: any(part.stat().st_size > 100_000 for part in parts(folder)))
+        process.send_signal(signal.SIGKILL)
+    (part,) = parts(folder)
+    held = part.stat().st_size
+    assert not target.exists()
+    wait_for(lambda: host.open == 0)
+    host.pause_s, host.sent = 0.0, 0
+    fetch_pack("mine", patience=HASTY)
     assert target.read_bytes() == CONTENT
-    assert host.sent < len(OTHERS) / 2
+    assert host.sent < len(CONTENT) - held + 20_000
+    assert names(folder) == WHOLE
 
 
-@pytest.mark.parametrize(
-    ("mode", "path", "member", "sentence"),
-    [
-        ("error", "/model.onnx", None, "the host answered 503"),
-        ("good", "/nothing", None, "the host answered 404"),
-        ("good", "/nothing", "model.onnx", "could not be downloaded"),
-        ("cut", "/model.onnx", None, "cut short"),
-        ("cut", "/pack.zip", "model.onnx", "could not be downloaded"),
-        ("wrong", "/model.onnx", None, "sent something else than model.onnx"),
-        ("wrong", "/pack.zip", "model.onnx", "could not be downloaded"),
-        ("good", "/model.onnx", "model.onnx", "could not be downloaded"),
-        ("good", "/pack.zip", "other.onnx", "holds no file called other.onnx"),
-    ],
-)
-def test_a_host_that_misbehaves_leaves_nothing_behind(host, tmp_path, mode, path, member, sentence):
-    host.mode = mode
-    target = tmp_path / "folder" / "model.onnx"
-    with pytest.raises(FetchError, match=sentence) as caught:
-        fetch_file(model(host, path, member=member), target)
-    assert "\n" not in str(caught.value)
-    assert list(target.parent.iterdir()) == []
+def test_two_processes_fetch_a_pack_once(host, folder):
+    target = declare(folder, host)
+    host.pause_s, host.piece = 0.05, 10_000
+    with fetching() as first:
+        wait_for(lambda: parts(folder))
+        with fetching() as second:
+            outputs = [process.communicate(timeout=60) for process in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], outputs
+    assert str(target) in outputs[0][0]
+    assert "Another FaceInsight fetches mine now" in outputs[1][1]
+    assert "All files are here already." in outputs[1][0]
+    assert host.sent == len(CONTENT) + 1  # one byte to hear what it is
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_download_ends_when_it_is_cancelled_whatever_the_host_does(host, folder):
+    declare(folder, host)
+    for fault in ("silent", "stalls", "drips headers"):
+        host.plan = ["", fault] if fault == "stalls" else [fault]
+        cancelled = threading.Event()
+        threading.Timer(0.2, cancelled.set).start()
+        began = time.monotonic()
+        with pytest.raises(FetchError, match="was cancelled: what has come stays"):
+            fetch_pack("mine", Watcher(cancelled=cancelled), patience=Patience())
+        assert time.monotonic() - began < 5
+    fetch_pack("mine", patience=HASTY)
+    assert host.sent < len(CONTENT) + 20_000
+
+
+def test_ctrl_c_ends_a_download_and_keeps_what_came(host, folder):
+    declare(folder, host)
+    host.pause_s, host.piece = 0.05, 5000
+    with fetching() as process:
+        wait_for(lambda: any(part.stat().st_size > 20_000 for part in parts(folder)))
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err == "faceinsight: stopped.\n"
+    assert parts(folder)[0].stat().st_size > 20_000
+
+
+def test_parts_of_other_versions_go_and_spoilt_ones_do_no_harm(host, folder):
+    target = declare(folder, host)
+    (folder / ".fetch-0123456789abcdef-model.onnx.part").write_bytes(b"half of another version")
+    (folder / ".faceinsight-0123456789abcdef.part").write_bytes(b"half written")
+    (folder / "mine.part").write_bytes(b"not ours")
+    host.plan = ["", "cut", "403"]
+    with pytest.raises(FetchError, match="403"):
+        fetch_pack("mine", patience=HASTY)
+    (part,) = parts(folder)
+    part.write_bytes(bytes(part.stat().st_size))
+    with beside(folder / "other.onnx") as living:
+        living.write_bytes(b"being written")
+        fetch_pack("mine", patience=HASTY)
+    assert target.read_bytes() == CONTENT
+    assert names(folder) == sorted([*WHOLE, "mine.part", "other.onnx"])
+
+
+def test_a_host_is_asked_again_only_as_often_and_as_soon_as_it_wants(host, folder):
+    declare(folder, host)
+    host.always = "500"
+    with pytest.raises(FetchError):
+        fetch_pack("mine", patience=HASTY)
+    assert len(host.requests) == HASTY.tries
+    host.requests.clear()
+    host.always = "429 for an hour"
+    with pytest.raises(FetchError, match="try again in 60 min"):
+        fetch_pack("mine", patience=HASTY)
+    assert len(host.requests) == 1
+
+
+def test_a_good_file_is_not_replaced_by_a_bad_one_and_a_bad_one_is_by_a_good_one(host, folder):
+    target = declare(folder, host)
+    target.write_bytes(b"old")
+    host.always = "wrong file"
+    with pytest.raises(FetchError, match="is something else than"):
+        fetch_pack("mine", patience=HASTY)
+    assert target.read_bytes() == b"old"
+    host.always = ""
+    assert fetch_pack("mine", patience=HASTY) == [target]
+    assert resolve("mine").paths["detector"].read_bytes() == CONTENT
+    assert fetch_pack("mine", patience=HASTY) == []
+    assert missing_files("mine") == {}
 
 
 @pytest.mark.parametrize("size", [len(CONTENT), None])
-@pytest.mark.parametrize("mode", ["endless", "boasts"])
-@pytest.mark.parametrize("member", [None, "model.onnx"])
-def test_more_than_was_declared_is_not_taken(host, tmp_path, monkeypatch, mode, size, member):
-    host.mode = mode
+def test_a_member_larger_than_it_may_be_is_not_unpacked(host, folder, monkeypatch, size):
     monkeypatch.setattr(fetch, "MAX_BYTES", 2_000_000)
-    target = tmp_path / "folder" / "model.onnx"
-    target.parent.mkdir()
-    target.write_bytes(b"old")
-    file = ModelFile("model.onnx", size, url=host.url("/model.onnx"), member=member)
-    with pytest.raises(FetchError, match=r"sends more than|could not be downloaded"):
-        fetch_file(file, target)
-    # What the sockets hold has been sent as well.
-    assert host.sent < 20_000_000
-    assert target.read_bytes() == b"old"
-    assert list(target.parent.iterdir()) == [target]
+    host.files["/pack.zip"] = zipped(("model.onnx", bytes(50_000_000)))
+    target = declare(folder, host, "archive", pinned=False)
+    if size:
+        with (folder / "pack.toml").open("a") as out:
+            out.write(f"\nbytes = {size}")
+    with pytest.raises(FetchError, match="has more than the"):
+        fetch_pack("mine", patience=HASTY)
+    assert not target.exists()
 
 
-def test_a_redirection_is_followed_without_reading_what_comes_with_it(host, tmp_path):
-    host.mode = "redirect"
-    target = tmp_path / "model.onnx"
-    fetch_file(model(host, "/elsewhere"), target)
-    assert target.read_bytes() == CONTENT
-    assert host.sent < 20_000_000
+@pytest.mark.parametrize(
+    ("content", "phrase"),
+    [
+        (zipped(("other.onnx", CONTENT)), "holds no file called model.onnx"),
+        (zipped(("model.onnx", CONTENT), kind=zipfile.ZIP_LZMA), "in a way that cannot be read"),
+        (zipped(("model.onnx", CONTENT))[:-30], "no zip archive"),
+        (zipped(("model.onnx", CONTENT)).replace(b"PK\1\2", b"PK\1\3"), "no zip archive"),
+        (zipped(("model.onnx", CONTENT)).replace(b"PK\3\4", b"PK\3\5"), "no zip archive"),
+        (b"", "no zip archive"),
+        (bytes(6_000_000) + b"PK\5\6" + bytes(8) + b"\xff" * 10 + bytes(2), "no zip archive"),
+    ],
+)
+def test_archives_that_are_none_or_hold_no_such_file(host, folder, content, phrase):
+    target = declare(folder, host, "archive")
+    host.files["/pack.zip"] = content
+    with pytest.raises(FetchError, match=phrase):
+        fetch_pack("mine", patience=HASTY)
+    assert not target.exists()
+    assert host.sent < 5_500_000
 
 
-def test_a_member_larger_than_declared_is_not_unpacked(host, tmp_path):
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("deep/model.onnx", bytes(50_000_000))
-    host.files["/bomb.zip"] = packed.getvalue()
-    with pytest.raises(FetchError, match=f"sends more than the {len(CONTENT)} bytes"):
-        fetch_file(model(host, "/bomb.zip", member="model.onnx"), tmp_path / "model.onnx")
-    assert list(tmp_path.glob("*.*")) == []
-
-
-def test_what_a_dead_download_left_is_cleared_and_what_a_living_one_writes_is_not(host, tmp_path):
-    (tmp_path / ".faceinsight-0123456789abcdef.part").write_bytes(b"half")
-    (tmp_path / "mine.part").write_bytes(b"not ours")
-    with beside(tmp_path / "other.onnx") as part:
-        fetch_file(model(host), tmp_path / "model.onnx")
-        assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {part.name, "mine.part", "model.onnx"}
-    assert (tmp_path / "other.onnx").is_file()
-
-
-def test_no_link_leads_a_download_out_of_its_folder(host, monkeypatch, tmp_path):
-    monkeypatch.setenv("FACEINSIGHT_HOME", str(tmp_path / "fi"))
-    folder = home() / "mine"
-    folder.mkdir(parents=True)
+def test_no_link_leads_a_download_out_of_its_folder(host, folder, tmp_path):
     (tmp_path / "outside").mkdir()
     (folder / "sub").symlink_to(tmp_path / "outside")
     (folder / "link.onnx").symlink_to(tmp_path / "outside" / "new.onnx")
     for name in ("sub/model.onnx", "link.onnx"):
-        (folder / "pack.toml").write_text(f'[detector]\nfile = "{name}"\nurl = "{host.url("/model.onnx")}"\n')
+        declare(folder, host, name=name)
         with pytest.raises(FetchError, match="leads out of .* through a link"):
-            fetch_pack("mine")
+            fetch_pack("mine", patience=HASTY)
     # The name of the pack's folder is the user's own, a link too.
     (home() / "linked").symlink_to(tmp_path / "outside")
-    (tmp_path / "outside" / "pack.toml").write_text(f'[detector]\nfile = "m.onnx"\nurl = "{host.url("/model.onnx")}"\n')
-    fetch_pack("linked")
-    assert sorted(path.name for path in (tmp_path / "outside").iterdir()) == ["m.onnx", "pack.toml"]
+    declare(tmp_path / "outside", host)
+    fetch_pack("linked", patience=HASTY)
+    assert names(tmp_path / "outside") == WHOLE
 
 
-def test_a_host_that_cannot_be_reached(tmp_path):
-    file = ModelFile("model.onnx", url="http://127.0.0.1:9/model.onnx")
-    with pytest.raises(FetchError, match="the connection failed.*check the internet connection"):
-        fetch_file(file, tmp_path / "model.onnx")
-
-
-def test_a_folder_that_cannot_be_written(host, tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(FetchError, match="check the disk"):
-        fetch_file(model(host), tmp_path / "file" / "model.onnx")
-
-
-def test_a_pack_is_fetched_once_and_then_found(host, monkeypatch, tmp_path):
-    monkeypatch.setenv("FACEINSIGHT_HOME", str(tmp_path / "fi"))
-    folder = home() / "mine"
-    folder.mkdir(parents=True)
-    digest = hashlib.sha256(CONTENT).hexdigest()
-    (folder / "pack.toml").write_text(
-        f'[detector]\nfile = "model.onnx"\nsha256 = "{digest}"\nurl = "{host.url("/model.onnx")}"\n'
-    )
-    assert [path.name for path in fetch_pack("mine")] == ["model.onnx"]
-    assert resolve("mine").paths["detector"].read_bytes() == CONTENT
-    assert fetch_pack("mine") == []
-    (folder / "model.onnx").write_bytes(b"spoilt")
-    assert len(fetch_pack("mine")) == 1
+def test_what_cannot_be_written_is_told_of_and_not_kept(host, folder, monkeypatch):
+    declare(folder, host)
+    monkeypatch.setattr(os, "replace", lambda *paths: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(FaceInsightError, match=r"cannot be written .*\(the disk is full\)"):
+        fetch_pack("mine", patience=HASTY)
+    assert parts(folder) == []
 
 
 def test_a_pack_without_addresses_cannot_be_fetched(toy_pack):
@@ -269,6 +417,77 @@ def test_nothing_is_downloaded_unasked(monkeypatch):
     def refuse(*args: object, **options: object) -> None:
         raise AssertionError("a download was started")
 
-    monkeypatch.setattr(fetch.requests, "Session", refuse)
-    monkeypatch.setattr(fetch, "RemoteZip", refuse)
+    monkeypatch.setattr(fetch, "Web", refuse)
     assert len(resolve("buffalo_l").missing) == 3
+    assert len(store.inspect_pack("buffalo_l")) == 3
+
+
+def test_proxies_are_asked_and_left_out_as_the_environment_says(host, folder, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    target = declare(folder, host)
+    text = (folder / "pack.toml").read_text()
+    (folder / "pack.toml").write_text(text.replace(host.url(), "http://models.invalid"))
+    monkeypatch.setenv("HTTP_PROXY", host.url())
+    fetch_pack("mine", patience=HASTY)
+    assert target.read_bytes() == CONTENT
+    assert {path for path, _, _ in host.requests} == {"http://models.invalid/model.onnx"}
+    target.unlink()
+    (folder / "pack.toml").write_text(text)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    with pytest.raises(FetchError, match="the connection failed"):
+        fetch_pack("mine", patience=HASTY)
+    monkeypatch.setenv("NO_PROXY", "example.org,127.0.0.1")
+    fetch_pack("mine", patience=HASTY)
+    assert target.read_bytes() == CONTENT
+    monkeypatch.setenv("HTTP_PROXY", "nonsense://x")
+    with pytest.raises(FetchError, match="The proxy that the environment names cannot be used"):
+        fetch_pack("buffalo_s", patience=HASTY)
+
+
+@pytest.mark.parametrize("place", ["web", "folder"])
+@pytest.mark.parametrize("what", ["model.onnx", "mine/model.onnx", "pack.zip", "both"])
+def test_a_mirror_serves_files_or_archives(host, folder, monkeypatch, tmp_path, place, what):
+    declare(folder, host, "archive")
+    (folder / "pack.toml").write_text((folder / "pack.toml").read_text().replace(host.url(), "http://models.invalid"))
+    mirror = tmp_path / "mirror" / "deep"
+    packed = zipped(("before", OTHERS), ("model.onnx", CONTENT))
+    files = {"pack.zip": packed, "mine/model.onnx": CONTENT, "model.onnx": CONTENT}
+    if what == "both":  # what is wrong does not stand in the way of what is right
+        files = {"pack.zip": packed, "model.onnx": b"something else"}
+    for name, content in files.items():
+        if what in (name, "both"):
+            (mirror / name).parent.mkdir(parents=True, exist_ok=True)
+            (mirror / name).write_bytes(content)
+            host.files[f"/deep/{name}"] = content
+    monkeypatch.setenv(fetch.MIRROR, host.url("/deep/") if place == "web" else str(mirror))
+    if what == "both" and place == "web":
+        with pytest.raises(FetchError, match="is something else than model.onnx"):
+            fetch_pack("mine", patience=HASTY)
+        return
+    fetch_pack("mine", patience=HASTY)
+    assert (folder / "model.onnx").read_bytes() == CONTENT
+    assert names(folder) == WHOLE
+
+
+def test_an_air_gapped_machine_takes_a_folder(host, folder, tmp_path, monkeypatch):
+    declare(folder, host, "archive")
+    monkeypatch.setattr(fetch, "Web", fetch.Web)
+    source = tmp_path / "stick"
+    with pytest.raises(FetchError, match="There is no folder .*stick"):
+        fetch_pack("mine", source=source)
+    source.mkdir()
+    with pytest.raises(FetchError, match="holds neither mine/model.onnx nor model.onnx nor pack.zip"):
+        fetch_pack("mine", source=source)
+    (source / "model.onnx").write_bytes(b"other")
+    (source / "pack.zip").write_bytes(b"no zip")
+    with pytest.raises(FetchError, match="model.onnx has 5 bytes instead of 300000; .*no zip archive"):
+        fetch_pack("mine", source=source)
+    shutil.copy(write(tmp_path / "good", CONTENT), source / "model.onnx")
+    assert fetch_pack("mine", source=source) == [folder / "model.onnx"]
+    assert host.requests == []
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path

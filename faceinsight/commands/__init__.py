@@ -1,0 +1,1 @@
+"""The commands of the command line, one module each; `faceinsight.cli` puts them together."""
