@@ -249,13 +249,13 @@ class Web:
                     response = await self._client.send(request, stream=True)
                 try:
                     if response.next_request is None:
-                        self._check(response)
+                        _check(response, url)
                         yield response
                         return
                 finally:
                     # What comes with a redirection is not read: it need not end.
                     await response.aclose()
-                _check_redirect(request.url, response.next_request.url)
+                _check_redirect(url, request.url, response.next_request.url)
                 request = response.next_request
         except (TimeoutError, httpx2.TimeoutException) as error:
             raise _PassingError("the server does not answer, or far too slowly") from error
@@ -268,24 +268,6 @@ class Web:
         except httpx2.TransportError as error:
             raise _PassingError("the connection failed") from error
         raise FetchError(f"{url} leads in circles: try again later, or tell who made the pack.")
-
-    def _check(self, response: httpx2.Response) -> None:
-        status, url = response.status_code, response.url
-        if status in _GONE:
-            raise NotThereError(f"{url} is not there (the server answered {status}): tell who made the pack.")
-        if status in _PASSING:
-            raise _PassingError(f"the server answered {status}", _retry_after(response))
-        if status == 416:
-            raise FileChangedError(f"{url} is empty, or shorter than it was: try again later.")
-        if status not in (200, 206):
-            raise FetchError(f"{url} cannot be downloaded (the server answered {status}): try again later.")
-        if response.headers.get("Content-Type", "").startswith("text/html"):
-            raise FetchError(
-                f"{url} answers with a web page instead of the file: log in to your network if it asks for that, "
-                "and try again."
-            )
-        if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise FetchError(f"{url} sends the file packed, which nobody asked for: try again later.")
 
     async def _chunks(self, response: httpx2.Response) -> AsyncIterator[bytes]:
         """Yields the body as it comes, as long as it comes."""
@@ -304,6 +286,26 @@ class Web:
                 if came < patience.least_bytes:
                     raise TimeoutError
                 since, came = time.monotonic(), 0
+
+
+def _check(response: httpx2.Response, url: str) -> None:
+    """Refuses an answer that does not bring a file, or not one as it is."""
+    status = response.status_code
+    if status in _GONE:
+        raise NotThereError(f"{url} is not there (the server answered {status}): tell who made the pack.")
+    if status in _PASSING:
+        raise _PassingError(f"the server answered {status}", _retry_after(response))
+    if status == 416:
+        raise FileChangedError(f"{url} is empty, or shorter than it was: try again later.")
+    if status not in (200, 206):
+        raise FetchError(f"{url} cannot be downloaded (the server answered {status}): try again later.")
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        raise FetchError(
+            f"{url} answers with a web page instead of the file: log in to your network if it asks for that, "
+            "and try again."
+        )
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise FetchError(f"{url} sends the file packed, which nobody asked for: try again later.")
 
 
 def _range_of(response: httpx2.Response, start: int, stop: int) -> int:
@@ -328,11 +330,11 @@ def _check_range(response: httpx2.Response, remote: RemoteFile, start: int, stop
         raise FileChangedError(f"{remote.url} changed while it was downloaded: try again.")
 
 
-def _check_redirect(old: httpx2.URL, new: httpx2.URL) -> None:
+def _check_redirect(url: str, old: httpx2.URL, new: httpx2.URL) -> None:
     """Refuses to be sent from the web to anywhere else, or from a safe connection to an open one."""
     if new.scheme not in ("http", "https") or (old.scheme == "https" and new.scheme == "http"):
         raise FetchError(
-            f"{old} sends to an address that is not followed ({new.scheme}://...): try again later, or tell who made "
+            f"{url} sends to an address that is not followed ({new.scheme}://...): try again later, or tell who made "
             "the pack."
         )
 

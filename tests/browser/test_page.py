@@ -447,7 +447,7 @@ def test_a_download_that_fails_is_told_of(browser, toy_pack, tmp_path):
         visit.page.get_by_label("I have read the licences").check()
         visit.page.locator("#fetch").click()
         notice = visit.page.locator("#fetch-notice")
-        expect(notice).to_contain_text("det_500m.onnx could not be downloaded", timeout=20_000)
+        expect(notice).to_contain_text("buffalo_s.zip could not be downloaded", timeout=90_000)
         expect(notice).to_contain_text("check the internet connection")
         assert "Traceback" not in app.output
         visit.close()
