@@ -266,6 +266,11 @@ class Web:
         except httpx2.RemoteProtocolError as error:
             raise _PassingError("the server's answer is broken or cut short") from error
         except httpx2.TransportError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise FetchError(
+                    f"{url} shows a certificate that this system does not trust: install its ca-certificates, or name "
+                    "those to trust in SSL_CERT_FILE."
+                ) from error
             raise _PassingError("the connection failed") from error
         raise FetchError(f"{url} leads in circles: try again later, or tell who made the pack.")
 

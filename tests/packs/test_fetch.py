@@ -7,8 +7,10 @@ import hashlib
 import io
 import os
 import random
+import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -19,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from faceinsight import FaceInsightError, FetchError, PackError
-from faceinsight.packs import fetch, home, resolve, store
+from faceinsight.packs import fetch, home, load_spec, resolve, store
 from faceinsight.packs.fetch import Watcher, fetch_pack, missing_files
 from faceinsight.packs.web import Patience
 from faceinsight.writing import beside
@@ -491,3 +493,40 @@ def test_an_air_gapped_machine_takes_a_folder(host, folder, tmp_path, monkeypatc
 def write(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
+
+
+def test_a_certificate_that_is_not_trusted_is_told_of(host, folder, tmp_path, monkeypatch):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -addext"
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    subprocess.run(
+        [*command.split(), "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )
+    with hosting() as safe:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        safe.socket = context.wrap_socket(safe.socket, server_side=True)
+        safe.files["/model.onnx"] = CONTENT
+        target = declare(folder, safe)
+        text = (folder / "pack.toml").read_text()
+        (folder / "pack.toml").write_text(text.replace("http:", "https:"))
+        with pytest.raises(FetchError, match="shows a certificate that this system does not trust"):
+            fetch_pack("mine", patience=HASTY)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        # From a safe connection nobody is sent to an open one.
+        safe.always = "to nowhere"
+        with pytest.raises(FetchError, match=r"not followed \(http:"):
+            fetch_pack("mine", patience=HASTY)
+        safe.always = ""
+        fetch_pack("mine", patience=HASTY)
+        assert target.read_bytes() == CONTENT
+
+
+def test_the_documentation_names_the_addresses_of_the_catalogue():
+    text = (ROOT / "docs" / "packs.md").read_text()
+    for pack in ("buffalo_s", "buffalo_l"):
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{pack}` | [")]
+        assert set(re.findall(r"\((https:[^)]*)\)", row)) == {file.url for file in load_spec(pack).files.values()}
