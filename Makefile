@@ -49,6 +49,7 @@ benchmark: .venv/dev.stamp tools
 	$(BIN)/python -m benchmarks.pipeline --out benchmarks/results/pipeline.md $(PIPELINE)
 	$(BIN)/python -m benchmarks.webcam --out benchmarks/results/webcam.json
 	$(BIN)/python -m benchmarks.sessions --out benchmarks/results/sessions.md
+	$(BIN)/python -m benchmarks.photo --out benchmarks/results/photo.md
 
 # After a change of dependencies: the lock, and what pip and hosted Spaces read.
 lock: $(UV)

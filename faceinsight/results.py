@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 BBox = tuple[float, float, float, float]
 Keypoints = tuple[tuple[float, float], ...]
@@ -109,6 +109,13 @@ class Face:
     def side(self) -> float:
         """The longer of the two, in pixels: what the size of a face means here."""
         return max(self.width, self.height)
+
+    def scaled(self, x: float, y: float) -> Face:
+        """Returns the face in pixels of an image that is so many times as wide and as high."""
+        kps = self.kps and tuple((across * x, down * y) for across, down in self.kps)
+        x1, y1, x2, y2 = self.bbox
+        raw = self.raw and self.raw.scaled(x, y)
+        return replace(self, bbox=(x1 * x, y1 * y, x2 * x, y2 * y), kps=kps, raw=raw)
 
 
 def face_numbers(faces: Sequence[Face]) -> list[int]:

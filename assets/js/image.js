@@ -124,10 +124,10 @@ class ImageTab {
     this.#say(files.length > most ? `Only the first ${most} of ${files.length} photos are taken.` : "");
     this.#show();
     if (!photos.length) return;
-    photos[0].decode().then(() => this.#show());
+    photos[0].load().then(() => this.#show());
     let sent = 0;
     const send = async (/** @type {Photo} */ photo) => {
-      await Promise.all([photo.send(this.#page.upload), photo.decode()]);
+      await Promise.all([photo.send(this.#page.upload), photo.load()]);
       sent += 1;
       if (photos === this.#photos && photos.length > 1) this.#say(`${sent} of ${photos.length} photos uploaded…`);
     };
@@ -161,7 +161,7 @@ class ImageTab {
       const photo = this.#photos[n];
       if (!preview || photo.image.src === preview) continue;
       photo.image.src = preview;
-      photo.image.decode().then(() => this.#show());
+      photo.load().then(() => this.#show());
     }
     if (!this.#seen?.faces.some(({ id }) => id === this.#chosen)) this.#chosen = this.#only();
     this.#say(answer.words);
@@ -177,6 +177,8 @@ class ImageTab {
     this.#part("empty").hidden = Boolean(photo);
     this.#part("frame").hidden = this.#part("files").hidden = !photo;
     if (photo && this.#picture.src !== photo.image.src) this.#picture.src = photo.image.src;
+    for (const other of this.#photos) if (other !== photo) other.pack();
+    photo?.unpack();
     this.#picture.hidden = !photo?.image.naturalWidth;
     this.#picture.alt = photo ? `${photo.file.name}: ${seen ? seen.words : "not looked at yet"}` : "";
     const whole = Boolean(this.#answer?.done);
@@ -235,7 +237,7 @@ class ImageTab {
       size: seen.size,
       faces: seen.faces,
       blur: blurred(),
-      still: blurred() ? photo.image : undefined,
+      still: blurred() ? photo.still : undefined,
       chosen: n === this.#shown ? this.#chosen : null,
       bare,
     };
@@ -252,7 +254,7 @@ class ImageTab {
    */
   #crop(canvas, box) {
     const scene = this.#scene(this.#shown, true);
-    if (scene) drawCrop(canvas, scene, this.#photos[this.#shown].image, box);
+    if (scene) drawCrop(canvas, scene, this.#photos[this.#shown].still, box);
   }
 
   /** Shows the photos in a row, where there are several. */

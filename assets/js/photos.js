@@ -1,6 +1,8 @@
 // Photos of the visitor: chosen, dropped, pasted or taken, shown at once, uploaded for the server.
 import { closeCamera, openCamera } from "./camera.js";
 
+const MAX_PIXELS = 16e6; // that are unpacked of a photo
+
 /** Gradio's: takes a file to the server. @typedef {(file: File) => Promise<{ path: string }>} Upload */
 
 /** A photo on its way to the server. */
@@ -12,8 +14,11 @@ export class Photo {
   problem = "";
   /** Whether the browser can show it by itself. */
   shown = false;
+  /** Its pixels, where they are at hand: from `image` each drawing would decode them anew. @type {ImageBitmap | null} */
+  pixels = null;
   file;
   #url;
+  #unpacked = "";
 
   /** @param {File} file */
   constructor(file) {
@@ -22,13 +27,36 @@ export class Photo {
     this.image.src = this.#url;
   }
 
-  /** Ends when the browser shows it, or cannot. */
-  async decode() {
-    this.shown = await this.image.decode().then(
-      () => true,
-      () => false,
-    );
-    return this.shown;
+  /** Ends when it is known whether the browser can show it; nothing is decoded for that. */
+  async load() {
+    const ends = (/** @type {string} */ name) => new Promise((done) => this.image.addEventListener(name, done, { once: true }));
+    if (!this.image.complete) await Promise.race(["load", "error"].map(ends));
+    this.shown = this.image.naturalWidth > 0;
+  }
+
+  /** What to draw parts of it from. @returns {ImageBitmap | HTMLImageElement} */
+  get still() {
+    return this.pixels ?? this.image;
+  }
+
+  /** Decodes it ahead of all drawing, as long as it is on the stage. */
+  async unpack() {
+    const image = this.image;
+    const { naturalWidth: width, naturalHeight: height } = image;
+    if (!width || this.#unpacked === image.src) return;
+    this.#unpacked = image.src;
+    const scale = Math.min(Math.sqrt(MAX_PIXELS / (width * height)), 1);
+    const size = { resizeWidth: Math.round(width * scale), resizeHeight: Math.round(height * scale) };
+    const pixels = await createImageBitmap(image, scale < 1 ? size : {}).catch(() => null);
+    if (this.#unpacked === image.src) this.pixels = pixels;
+    else pixels?.close();
+  }
+
+  /** Gives back the room that its pixels take. */
+  pack() {
+    this.#unpacked = "";
+    this.pixels?.close();
+    this.pixels = null;
   }
 
   /**
@@ -48,6 +76,7 @@ export class Photo {
   }
 
   forget() {
+    this.pack();
     URL.revokeObjectURL(this.#url);
   }
 }

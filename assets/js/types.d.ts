@@ -134,7 +134,7 @@ export interface Answer {
 /** Columns of faceinsight/export.py. */
 export type Row = Record<string, string | number | null>;
 
-export type Picture = HTMLCanvasElement | HTMLVideoElement | HTMLImageElement;
+export type Picture = HTMLCanvasElement | HTMLVideoElement | HTMLImageElement | ImageBitmap;
 
 /** What is drawn over a picture. */
 export interface Scene {

@@ -52,6 +52,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Of these, those that exchange width and height.
+_LYING = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,12 @@ class LoadedImage:
     Attributes:
         pixels: (H, W, 3) uint8 RGB, turned upright.
         note: One sentence about what was left out, or None.
+        size: Width and height in pixels of the upright picture as it is in the file; None where `pixels` has all.
     """
 
     pixels: UInt8Array
     note: str | None = None
+    size: tuple[int, int] | None = None
 
 
 def load_image(source: str | Path | bytes, name: str | None = None, largest: int | None = None) -> LoadedImage:
@@ -151,37 +155,48 @@ def _refusal(error: Exception, label: str) -> MediaError:
     return MediaError(f"{label} is damaged or cut short ({reason(error)}): choose another copy of it.")
 
 
-def decode_image(image: Image.Image, label: str, largest: int | None = None) -> LoadedImage:
-    """Decodes an `opened_image`; otherwise as `load_image`."""
+def decode_image(image: Image.Image, label: str, largest: int | None = None, enough: int | None = None) -> LoadedImage:
+    """Decodes an `opened_image`; otherwise as `load_image`.
+
+    Args:
+        image: The image.
+        label: What to call the file in messages.
+        largest: As of `load_image`.
+        enough: A JPEG may be decoded to a half, a quarter or an eighth of its sides, for a fraction of the work, as
+            long as so many pixels are left; None to decode it to all that `largest` allows.
+    """
     try:
-        return _decoded(image, label, largest)
+        return _decoded(image, label, largest or MAX_PIXELS, enough)
     except Exception as error:
         # Decoders raise whatever a broken file leads them to.
         raise _refusal(error, label) from error
 
 
-def _decoded(image: Image.Image, label: str, largest: int | None) -> LoadedImage:
+def _decoded(image: Image.Image, label: str, largest: int, enough: int | None) -> LoadedImage:
     width, height = image.size
     notes = []
-    share = min((largest or MAX_PIXELS) / (width * height), 1)
-    if share < 1 and image.format in ("JPEG", "MPO"):
-        side = math.sqrt(share * _ENOUGH)
+    if enough is None and width * height > largest:
+        enough = int(largest * _ENOUGH)
+    if enough is not None and image.format in ("JPEG", "MPO"):
+        side = math.sqrt(enough / (width * height))
         image.draft(None, (math.ceil(width * side), math.ceil(height * side)))
     image.load()
     # To look further than whether there is a second one would mean to go through the whole file.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         pages = image.format in ("TIFF", "HEIF")
         notes.append(f"{label} {'has several pages' if pages else 'is animated'}: the first picture was analysed.")
-    share = min((largest or MAX_PIXELS) / (image.width * image.height), 1)
+    share = min(largest / (image.width * image.height), 1)
     size = None
     if share < 1:
         side = math.sqrt(share)
         size = (max(int(image.width * side), 1), max(int(image.height * side), 1))
     pixels = _to_rgb(image, size)
     rows, columns = pixels.shape[:2]
-    if rows * columns < width * height:
+    if width * height > largest:
         notes.append(f"{label} has {width} x {height} pixels: it was analysed at {columns} x {rows}.")
-    return LoadedImage(pixels, " ".join(notes) or None)
+    lies = _orientation(image) in _LYING
+    full = (height, width) if lies else (width, height)
+    return LoadedImage(pixels, " ".join(notes) or None, None if full == (columns, rows) else full)
 
 
 def _to_rgb(image: Image.Image, size: tuple[int, int] | None) -> UInt8Array:

@@ -37,11 +37,11 @@ _ALONE_S = 150
 _BUSY_S = 30
 
 
-def _image(path: str, name: str, largest: int) -> Iterator[Answer]:
+def _image(path: str, name: str, largest: int, enough: int) -> Iterator[Answer]:
     with opened_image(path, name) as image:
         yield {"pixels": image.width * image.height, "format": image.format}, None
-        loaded = decode_image(image, name, largest)
-    yield {"note": loaded.note}, loaded.pixels
+        loaded = decode_image(image, name, largest, enough)
+    yield {"note": loaded.note, "size": loaded.size}, loaded.pixels
 
 
 def _probe(path: str, name: str, limits: list[Any]) -> Iterator[Answer]:

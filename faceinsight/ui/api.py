@@ -12,6 +12,7 @@ from faceinsight.export import analysis_dict, result_head
 from faceinsight.ui.components import UploadedImage
 from faceinsight.ui.engine import MAX_CLIP_FACES, Engine, friendly
 from faceinsight.ui.parts import min_face_slider, need, threshold_slider
+from faceinsight.ui.pictures import look_at
 
 
 def build_api(engine: Engine) -> None:
@@ -25,8 +26,8 @@ def build_api(engine: Engine) -> None:
         """Finds every face of a picture with its apparent age, gender and emotion.
 
         Args:
-            image: The picture: JPEG, PNG, WebP, HEIC, at most 64 megapixels. Above 16 it is made smaller, as
-                note, width and height say; boxes and key points are in pixels of the smaller one.
+            image: The picture: JPEG, PNG, WebP, HEIC, at most 64 megapixels. Above 16 it is looked at smaller, as
+                note says; boxes and key points are in its own pixels all the same.
             det_threshold: Faces with a lower detection score are left out, 0.1 to 0.95.
             min_face: Faces whose longest side is shorter, in pixels, are left out.
             pack: The model pack; empty for the app's own.
@@ -40,7 +41,7 @@ def build_api(engine: Engine) -> None:
         analyzer = engine.analyzer(pack or None)
         loaded = engine.reader.image(Path(path), name)
         with engine.reader.work_on([loaded.pixels]):
-            analysis = analyzer.analyze(loaded.pixels, det_threshold=det_threshold, min_face=min_face)
+            (analysis,) = look_at([loaded], analyzer, det_threshold, min_face)
         head = result_head(name, analyzer.pack.name, analyzer.pack_hash, det_threshold, min_face)
         return {**head, "note": loaded.note, **analysis_dict(analysis)}
 

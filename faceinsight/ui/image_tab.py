@@ -22,6 +22,7 @@ from faceinsight.ui.charts import EMOTION_COLORS, OTHER_COLOR
 from faceinsight.ui.engine import Engine, as_page_error
 from faceinsight.ui.examples import example_pictures
 from faceinsight.ui.parts import Settings
+from faceinsight.ui.pictures import look_at
 from faceinsight.ui.scripts import run_script
 from faceinsight.ui.templates import example_buttons, table_head, template
 
@@ -83,7 +84,9 @@ class Photo:
             return str(error)
 
 
-def look_at(photos: list[Photo], reader: Guard, analyzer: FaceAnalyzer, chosen: Settings) -> Iterator[list[Answer]]:
+def answers_about(
+    photos: list[Photo], reader: Guard, analyzer: FaceAnalyzer, chosen: Settings
+) -> Iterator[list[Answer]]:
     """Analyses photos, the first one by itself, and yields the answers about each group.
 
     Args:
@@ -97,9 +100,9 @@ def look_at(photos: list[Photo], reader: Guard, analyzer: FaceAnalyzer, chosen: 
         `note`, `problem`, `preview` (a data URL or ""), and for the files `analysis` (None likewise).
     """
     for group in _groups(photos, reader):
-        pictures = [image.pixels for _, image in group if isinstance(image, LoadedImage)]
-        with reader.work_on(pictures):
-            analyses = iter(analyzer.analyze_many(pictures, **chosen.detect))
+        images = [image for _, image in group if isinstance(image, LoadedImage)]
+        with reader.work_on([image.pixels for image in images]):
+            analyses = iter(look_at(images, analyzer, **chosen.detect))
             answers = [
                 _unread(image) if isinstance(image, str) else _seen(photo, image, next(analyses), chosen)
                 for photo, image in group
@@ -194,7 +197,7 @@ def build_image_tab(engine: Engine, settings: list[gr.components.Component], sta
             photos = Photo.all_of(request)
             seen: list[Answer] = []
             analyzer = engine.analyzer(chosen.pack)
-            for group in look_at(photos, engine.reader, analyzer, chosen):
+            for group in answers_about(photos, engine.reader, analyzer, chosen):
                 seen += group
                 last = next((a["analysis"] for a in reversed(seen) if a["analysis"]), None)
                 answer = answer_of(number, photos, seen, chosen.made(analyzer))

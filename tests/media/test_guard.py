@@ -112,6 +112,16 @@ def test_a_picture_that_takes_too_much_memory_is_one_sentence(guard, photo, tmp_
     )
 
 
+@pytest.mark.parametrize(("held", "size"), [(1, (4000, 3000)), (6, (3000, 4000))])
+def test_a_jpeg_is_decoded_to_what_is_enough_and_its_size_is_known(guard, tmp_path, held, size):
+    exif = Image.Exif()
+    exif[0x0112] = held
+    Image.new("RGB", (4000, 3000), "red").save(tmp_path / "photo.jpg", exif=exif)
+    loaded = read(guard, tmp_path / "photo.jpg")
+    assert loaded.pixels.shape == (size[1] // 2, size[0] // 2, 3)
+    assert (loaded.size, loaded.note) == (size, None)
+
+
 def test_the_largest_pictures_fit_into_the_room_that_they_get(guard, tmp_path):
     sheer = Image.new("RGBA", (5600, 5600), (200, 90, 10, 128))
     sheer.save(tmp_path / "large.webp", lossless=True, quality=0, method=0)
