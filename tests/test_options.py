@@ -51,6 +51,10 @@ WRONG = {
 each_option = pytest.mark.parametrize("option", [*MODELS, *PAGE], ids=lambda option: option.name)
 
 
+def value_of(options: LaunchOptions, option: Option):
+    return getattr(options.limits if option.name == "max_visitors" else options, option.name)
+
+
 @pytest.fixture
 def launched(monkeypatch):
     """Collects what the page would be served with."""
