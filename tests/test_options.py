@@ -81,18 +81,14 @@ def unended(app):
     return run
 
 
-@pytest.mark.parametrize(
-    "option", [option for option in OPTIONS if option is not DEBUG], ids=lambda option: option.name
-)
+@each_option
 def test_the_environment_says_what_the_command_line_can(option, launched, monkeypatch):
     text, value = VALUES[option.flag]
     monkeypatch.setenv(option.variable, text)
     assert value_of(launched(), option) == value
 
 
-@pytest.mark.parametrize(
-    "option", [option for option in OPTIONS if option is not DEBUG], ids=lambda option: option.name
-)
+@each_option
 def test_the_command_line_says_it_as_well(option, launched):
     text, value = VALUES[option.flag]
     assert value_of(launched(*((option.flag,) if value is True else (option.flag, text))), option) == value
