@@ -1,23 +1,23 @@
-"""The command line: `faceinsight app | analyze | evaluate | models`."""
+"""The command line: `faceinsight app | analyze | batch | evaluate | models`."""
 
 from __future__ import annotations
 
 import argparse
-import math
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
 from faceinsight import __version__
+from faceinsight.commands.analysis import add_analysis
+from faceinsight.commands.batch import add_batch
 from faceinsight.commands.models import add_models
 from faceinsight.errors import FaceInsightError
-from faceinsight.logs import set_up
 from faceinsight.options import DEBUG, MODELS, PAGE, add_options, settle
 from faceinsight.stopping import Terminated, exit_status, stoppable
 
@@ -61,24 +61,11 @@ def build_parser() -> argparse.ArgumentParser:
         "may be given several times",
     )
     analyze.add_argument("--overwrite", action="store_true", help="replace results that are there already")
-    analyze.add_argument(
-        "--threshold", type=_between(0.05, 1), default=0.5, help="detection threshold (default: %(default)s)"
-    )
-    analyze.add_argument(
-        "--min-face", type=_between(0, 10_000), default=0, metavar="PX", help="leave out smaller faces (default: 0)"
-    )
-    analyze.add_argument(
-        "--rate", type=_between(0.001, 1000), metavar="N", help="analyses a second of a clip (default: all frames)"
-    )
-    analyze.add_argument(
-        "--smoothing",
-        type=_between(0, 100),
-        default=50,
-        metavar="PERCENT",
-        help="how steady a clip's answers are over time, 0 for every frame's own (default: %(default)s)",
-    )
+    add_analysis(analyze)
     analyze.add_argument("--blur", action="store_true", help="blur faces in annotated files")
     analyze.set_defaults(run=_analyze)
+
+    add_batch(commands, [common, models])
 
     evaluate = commands.add_parser("evaluate", parents=[common, models], help="measure a pack on a data set")
     kinds = ["fer2013", "ferplus", "rafdb", "utkface", "fairface", "fgnet", "detection"]
@@ -103,21 +90,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _between(low: float, high: float) -> Callable[[str], float]:
-    """Returns a reader of numbers from `low` to `high`."""
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text} is not a number from {low:g} to {high:g}")
-        return value
-
-    return read
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
@@ -136,7 +108,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FaceInsightError as error:
         print(f"faceinsight: {error}", file=sys.stderr)
         return 1
-    set_up(getattr(args, "log_format", "text"), args.debug)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("faceinsight").setLevel(logging.DEBUG if args.debug else logging.ERROR)
+    if not args.debug:
+        logging.getLogger("uvicorn.error").addFilter(_without_traceback)
     # The page is stopped by these, and says itself how.
     stops = nullcontext() if args.run is _app else stoppable()
     try:
@@ -160,6 +135,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Makes one line of what a web server says of a request that it could not answer."""
+    if record.exc_info and record.exc_info[1] is not None:
+        record.msg, record.args = "A request failed (%s); --debug shows where.", (repr(record.exc_info[1]),)
+        record.exc_info = record.exc_text = None
+    return True
+
+
 def _help(parser: argparse.ArgumentParser) -> int:
     parser.print_help()
     return 0
@@ -170,9 +153,9 @@ def _app(args: argparse.Namespace) -> NoReturn:
     from faceinsight.ui import LaunchOptions, launch
     from faceinsight.ui.limits import Limits, frames_of
 
-    chosen = {option.name: getattr(args, option.name) for option in (*MODELS, *PAGE) if option.name != "max_visitors"}
-    limits = replace(Limits.of(os.environ), max_visitors=args.max_visitors)
-    launch(LaunchOptions(limits=limits, frames=frames_of(os.environ), **chosen))
+    names = ("host", "port", "share", "auth", "pack", "models", "provider", "root_path", "trusted_proxies")
+    chosen = {name: getattr(args, name) for name in names}
+    launch(LaunchOptions(limits=Limits.of(os.environ), frames=frames_of(os.environ), **chosen))
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads that analyse a clip would be waited for, or be cut short within native code that then aborts.

@@ -167,33 +167,6 @@ PAGE = (
         "USER:PASS",
         secret=True,
     ),
-    Option(
-        "--max-visitors",
-        "browsers with the page open at once; the next one is asked to come again later",
-        100,
-        _whole(1, 100_000),
-        "a whole number from 1",
-        "N",
-    ),
-    Option(
-        "--metrics-token",
-        "serve /metrics for Prometheus to whoever sends this as a bearer token; without it, to nobody",
-        None,
-        _like(r"[\x21-\x7e]{8,200}"),
-        "8 to 200 letters, digits and signs, without spaces",
-        "TOKEN",
-        (),
-        True,
-    ),
-    Option(
-        "--log-format",
-        "how to log: text for people; json for programs, an object a line",
-        "text",
-        _one_of(*LOG_FORMATS),
-        "text or json",
-        "text|json",
-    ),
-    Option("--mcp", "also offer the two endpoints as tools by the Model Context Protocol", False, _yes, YES_OR_NO),
     Option("--share", "also make a public link for a week", False, _yes, YES_OR_NO),
 )
 

@@ -55,6 +55,20 @@ def stoppable() -> Iterator[None]:
         writer.close()
 
 
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Puts back in the end what a library in the block has set to answer Ctrl+C and SIGTERM."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _watch(reader: socket.socket) -> None:
     """Ends the process where it takes too long; returns when the other end is closed."""
     asked = 0

@@ -26,10 +26,6 @@ VALUES = {
     "--root-path": ("/faces", "/faces"),
     "--trusted-proxies": ("10.0.0.0/8,::1", "10.0.0.0/8,::1"),
     "--auth": ("ann:s:cret", ("ann", "s:cret")),
-    "--max-visitors": ("30", 30),
-    "--metrics-token": ("0123456789", "0123456789"),
-    "--log-format": ("json", "json"),
-    "--mcp": ("on", True),
     "--share": ("yes", True),
     "--debug": ("1", True),
 }
@@ -39,20 +35,12 @@ WRONG = {
     "--root-path": "faces/",
     "--trusted-proxies": "proxy.example",
     "--auth": "ann",
-    "--max-visitors": "0",
-    "--metrics-token": "short",
-    "--log-format": "xml",
-    "--mcp": "perhaps",
     "--share": "perhaps",
     "--debug": "2",
 }
 
 
 each_option = pytest.mark.parametrize("option", [*MODELS, *PAGE], ids=lambda option: option.name)
-
-
-def value_of(options: LaunchOptions, option: Option):
-    return getattr(options.limits if option.name == "max_visitors" else options, option.name)
 
 
 @pytest.fixture
@@ -81,17 +69,21 @@ def unended(app):
     return run
 
 
-@each_option
+@pytest.mark.parametrize(
+    "option", [option for option in OPTIONS if option is not DEBUG], ids=lambda option: option.name
+)
 def test_the_environment_says_what_the_command_line_can(option, launched, monkeypatch):
     text, value = VALUES[option.flag]
     monkeypatch.setenv(option.variable, text)
-    assert value_of(launched(), option) == value
+    assert getattr(launched(), option.name) == value
 
 
-@each_option
+@pytest.mark.parametrize(
+    "option", [option for option in OPTIONS if option is not DEBUG], ids=lambda option: option.name
+)
 def test_the_command_line_says_it_as_well(option, launched):
     text, value = VALUES[option.flag]
-    assert value_of(launched(*((option.flag,) if value is True else (option.flag, text))), option) == value
+    assert getattr(launched(*((option.flag,) if value is True else (option.flag, text))), option.name) == value
 
 
 def test_the_command_line_goes_before_the_environment(launched, monkeypatch):
@@ -127,7 +119,7 @@ def test_a_wrong_command_line_names_the_option(capsys):
 
 def test_the_page_takes_every_option():
     fields = {field.name for field in dataclasses.fields(LaunchOptions)}
-    assert {option.name for option in (*MODELS, *PAGE)} - fields == {"max_visitors"}
+    assert {option.name for option in (*MODELS, *PAGE)} <= fields
 
 
 def test_the_manual_lists_every_option_and_every_limit():
@@ -138,8 +130,6 @@ def test_the_manual_lists_every_option_and_every_limit():
         assert row, option.flag
         assert row[1].strip("` ") == default, option.flag
     for field in dataclasses.fields(Limits):
-        if field.name == "max_visitors":
-            continue  # an option as well
         row = re.search(rf"^\| `FACEINSIGHT_{field.name.upper()}` \| (.*?) \| (.*?) \|$", manual, re.M)
         assert row, field.name
         assert row[1] == f"{field.default:g}", field.name

@@ -121,6 +121,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     boxes = written_boxes(folder / "boxes")
     commands = {
         "analyze": ["analyze", str(ASTRONAUT), "--out", str(folder / "out")],
+        "batch": ["batch", str(ASTRONAUT), "--out", str(folder / "faces.parquet"), "--jobs", "1"],
         "evaluate": ["evaluate", "detection", str(boxes)],
         "models": ["models"],
     }
@@ -145,7 +146,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return seen
 
 
-WHAT = ["app", "analyze", "evaluate", "models", "page", "onnxruntime"]
+WHAT = ["app", "analyze", "batch", "evaluate", "models", "page", "onnxruntime"]
 
 
 @pytest.mark.parametrize("what", WHAT)
