@@ -18,7 +18,6 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-import faceinsight
 from faceinsight.errors import DamagedMediaError, MediaError
 
 Answer = tuple[dict[str, Any], npt.NDArray[Any]]
@@ -43,7 +42,7 @@ class Worker:
 
     def __init__(self) -> None:
         """Starts the process."""
-        path = [str(Path(faceinsight.__file__).parents[1]), *sys.path]
+        path = [str(Path(__file__).resolve().parents[2]), *sys.path]
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START.format(path=path)],
             stdin=subprocess.PIPE,

@@ -47,7 +47,8 @@ def build_demo(engine: Engine | None = None, visitors: Visitors | None = None) -
     with Page(title="FaceInsight", analytics_enabled=False, fill_width=True) as demo:
         gr.HTML(HEADER, js_on_load=run_script("drawer.js", "start"), apply_default_css=False, elem_id="header")
         status = gr.Markdown(engine.status(), elem_id="status")
-        gr.HTML('<p id="camera-problem" role="alert"></p>', padding=False)
+        here = run_script("presence.js", "start")
+        gr.HTML('<p id="camera-problem" role="alert"></p>', js_on_load=here, padding=False)
         with gr.Column(elem_id="settings"):
             settings = settings_drawer(engine)
         with gr.Tabs(selected="Image", elem_id="tabs"):

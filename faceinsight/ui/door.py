@@ -14,7 +14,7 @@ from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
 
 from faceinsight.ui.limits import Limits
-from faceinsight.ui.rates import AtOnce, Rate
+from faceinsight.ui.rates import AT, AtOnce, Rate
 from faceinsight.ui.visitors import KEY, Scope, Tokens, Visitor, address_of
 
 Message = Scope
@@ -105,7 +105,8 @@ class Door:
             tokens: Those of this run.
             limits: How much a visitor may have.
             frames: Other hosts whose pages may show the page in a frame.
-            going_on: Counts the requests that are being answered, by kind and by (kind, visitor's id).
+            going_on: Counts the requests that are being answered, by kind, by (kind, visitor's id) and by (kind, AT,
+                address).
         """
         self._app = app
         self._tokens = tokens
@@ -167,7 +168,8 @@ class Door:
         scope["faceinsight.route"] = route
         self._check_rate(scope, route, visitor)
         self._check_number(route, visitor)
-        stack.enter_context(self._going_on.counted(route.name, (route.name, visitor.id)))
+        keys = route.name, (route.name, visitor.id), (route.name, AT, visitor.address)
+        stack.enter_context(self._going_on.counted(*keys))
         return visitor
 
     def _check_rate(self, scope: Scope, route: Route, visitor: Visitor) -> None:
@@ -194,6 +196,9 @@ class Door:
             raise RefusedError(
                 HTTPStatus.TOO_MANY_REQUESTS, f"You have too many {what} at once: wait for one to end.", 5
             )
+        if route.name == "stream" and self._going_on["stream", AT, visitor.address] >= limits.address_streams:
+            sentence = "Too many pages are open at your address: close one, or try again in a minute."
+            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, sentence, 60)
         if route.name == "stream" and self._going_on["stream"] >= limits.open_streams:
             sentence = "Too many people are here at the moment: try again in a minute."
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, 60)

@@ -9,7 +9,6 @@ from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 
-import orjson
 from anyio import move_on_after
 from anyio.to_thread import run_sync
 from gradio.data_classes import _StaticFiles
@@ -26,24 +25,8 @@ from faceinsight.ui.visitors import visitor_of
 
 API = "/gradio_api"
 FILE = f"{API}/file="
-# A camera's frame in Base64, and more.
-MAX_CALL = 16_000_000
 # Seconds that the rest of a refused upload is waited for.
 DRAIN_S = 30.0
-# Gradio's routes that write or read files for parts of it that this page does not use.
-CLOSED = tuple(
-    f"{API}/{name}"
-    for name in (
-        "process_recording",
-        "deep_link",
-        "proxy=",
-        "file/",
-        "vibe-",
-        "undo-vibe-",
-        "custom_component/",
-        "run-history/",
-    )
-)
 
 
 class FileRoutes:
@@ -59,18 +42,18 @@ class FileRoutes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles a request, or another event of the server's."""
-        path = get_route_path(scope) if scope["type"] == "http" else ""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        store().heard_of(visitor_of(scope))
+        path = get_route_path(scope)
         handle: ASGIApp = self._app
-        if path.startswith(CLOSED) or (path.startswith(f"{API}/stream/") and scope["method"] != "POST"):
-            handle = JSONResponse({"detail": "There is nothing here."}, 404)
-        elif path.startswith(FILE):
+        if path.startswith(FILE):
             handle = self._file
         elif path.startswith(f"{API}/heartbeat/"):
             handle = self._heartbeat
         elif path.rstrip("/") == f"{API}/upload" and scope["method"] == "POST":
             handle = self._upload
-        elif path.rstrip("/") == f"{API}/component_server" and scope["method"] == "POST":
-            handle = self._server_function
         await handle(scope, receive, send)
 
     async def _file(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,7 +82,7 @@ class FileRoutes:
             await _refuse("An upload has to say how long it is: send a Content-Length.", 411, scope, receive, send)
             return
         try:
-            await run_sync(store().room.take, folder, owner, int(length))
+            await run_sync(store().room.take, folder, owner, visitor.address, int(length))
         except NoRoomError as error:
             await _refuse(str(error), error.status, scope, receive, send)
             return
@@ -117,29 +100,6 @@ class FileRoutes:
             if not whole:
                 shutil.rmtree(folder, ignore_errors=True)
             store().room.give_back(folder)
-
-    async def _server_function(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # These get what came as it came: here is the only place for a check.
-        body = b""
-        while (message := await receive())["type"] == "http.request":
-            body += message.get("body", b"")
-            if len(body) > MAX_CALL:
-                await JSONResponse({"detail": "This request is too large."}, 413)(scope, receive, send)
-                return
-            if not message.get("more_body"):
-                break
-        try:
-            checked, _ = store().admit(orjson.loads(body), visitor_of(scope))
-        except (FaceInsightError, orjson.JSONDecodeError) as error:
-            sentence = str(error) if isinstance(error, FaceInsightError) else "This request is no JSON."
-            await JSONResponse({"detail": sentence}, 400)(scope, receive, send)
-            return
-        messages = [{"type": "http.request", "body": orjson.dumps(checked), "more_body": False}]
-
-        async def again() -> Message:
-            return messages.pop() if messages else await receive()
-
-        await self._app(scope, again, send)
 
 
 def _asked_again(send: Send) -> Send:

@@ -23,6 +23,7 @@ from gradio.utils import get_upload_folder
 from faceinsight.errors import MediaError
 from faceinsight.ui.room import Room
 from faceinsight.ui.visitors import Visitor
+from faceinsight.writing import write_file
 
 # The one answer to whoever names a file that is not theirs, whether it exists or not.
 NOT_YOURS = "This is no file that you uploaded here, or it has been deleted since: upload it again."
@@ -106,8 +107,16 @@ class FileStore:
                     del self._pages[visitor.id]
                     self._left[visitor.id] = time.monotonic()
 
+    def heard_of(self, visitor: Visitor) -> None:
+        """Notes that a visitor asks for something, whose page is open then although its connection was lost."""
+        with self.lock:
+            if visitor.id in self._left:
+                self._left[visitor.id] = time.monotonic()
+
     def gone(self, seconds: float) -> list[str]:
-        """Returns the names of the folders of visitors who closed their last page so many seconds ago.
+        """Returns the names of the folders of visitors of whom nothing was heard since so many seconds ago.
+
+        These closed their last page, or lost their connection.
 
         Each is returned until there is no such folder, or a page of the visitor is open again.
         """
@@ -230,9 +239,12 @@ def publish(content: bytes | str, name: str) -> str:
 
     Returns:
         The path, for a component of the page.
+
+    Raises:
+        MediaError: If it cannot be written.
     """
     path = _new_folder() / name
-    path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    write_file(path, content.encode("utf-8") if isinstance(content, str) else content)
     return str(path)
 
 

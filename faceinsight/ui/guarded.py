@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from fastapi import Depends, HTTPException, Request
 from gradio.routes import App, ORJSONResponse
 
+from faceinsight.errors import MediaError
 from faceinsight.ui.door import ASGIApp, Door
 from faceinsight.ui.file_routes import FileRoutes
+from faceinsight.ui.files import store
 from faceinsight.ui.limits import Limits
-from faceinsight.ui.rates import AtOnce
-from faceinsight.ui.sessions import Sessions
+from faceinsight.ui.rates import AT, AtOnce
+from faceinsight.ui.sessions import Sessions, json_of
 from faceinsight.ui.visitors import Tokens, visitor_of
 
 
@@ -66,14 +68,30 @@ class GuardedApp(App):
         if request.scope["faceinsight.route"].name != "join":
             return
         queue, visitor = self.get_blocks()._queue, visitor_of(request)
+        askers = [visitor_of(event.request) for event in queue.event_ids_to_events.values()]
         # Those that are on their way into the queue, this one among them, count too.
-        mine = sum(visitor_of(event.request).id == visitor.id for event in queue.event_ids_to_events.values())
-        mine += self._going_on["join", visitor.id] - 1
+        mine = sum(asker.id == visitor.id for asker in askers) + self._going_on["join", visitor.id] - 1
         most = self._limits.share(self._limits.jobs, visitor.browser)
         if mine >= most:
             raise HTTPException(429, f"You have {most:g} jobs at once already: wait for one of them to end.")
+        near = sum(asker.address == visitor.address for asker in askers) + self._going_on["join", AT, visitor.address]
+        if near > (most := self._limits.address_jobs):
+            raise HTTPException(429, f"Your address has {most} jobs at once already: wait for one of them to end.")
         if len(queue) + self._going_on["join"] > self._limits.queue:
             raise HTTPException(503, f"{len(queue)} jobs are waiting already: try again in a moment.")
+
+    async def check_files(self, request: Request) -> None:
+        """Lets functions of components, which get what came as it came, see no file but those of their visitor.
+
+        Raises:
+            HTTPException: 400 if there are others.
+        """
+        if request.scope["faceinsight.route"].name != "frame" or not isinstance(body := await json_of(request), dict):
+            return
+        try:
+            body["data"], _ = store().admit(body.get("data"), visitor_of(request))
+        except MediaError as error:
+            raise HTTPException(400, str(error)) from error
 
 
 async def _guard(request: Request) -> AsyncIterator[None]:
@@ -81,4 +99,5 @@ async def _guard(request: Request) -> AsyncIterator[None]:
     app.check_login(request)
     app.check_jobs(request)
     async with app.sessions.checked(request):
+        await app.check_files(request)
         yield

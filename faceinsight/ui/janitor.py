@@ -17,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from faceinsight.ui.files import FileStore, store
+from faceinsight.ui.limits import Limits
 from faceinsight.ui.room import Room, names_in
 
 log = logging.getLogger(__name__)
@@ -25,8 +26,9 @@ log = logging.getLogger(__name__)
 EVERY_S = 20.0
 # Seconds that a file is kept after its last use: with a round and its work, half an hour.
 KEEP_S = 1750.0
-# Seconds that the files of a visitor are kept after the last page was closed: for a page that is loaded anew.
-LEAVE_S = 60.0
+# Seconds that the files of a visitor are kept after the last page was closed: for one that is loaded anew, or lost its
+# connection and says twice a minute that it is there (assets/js/presence.js).
+LEAVE_S = 120.0
 
 PREFIX = "faceinsight-"
 LOCK = "lock"
@@ -108,17 +110,20 @@ def last_use(path: Path) -> float:
 
 
 @contextmanager
-def run_files() -> Iterator[FileStore]:
+def run_files(limits: Limits = Limits()) -> Iterator[FileStore]:
     """Gives the files of one run of the app, in a folder that is removed in the end.
 
     What runs that were killed have left is removed first; runs that live are told by the lock that they hold.
+
+    Args:
+        limits: How much room there is.
     """
     clear_dead_runs(Path(tempfile.gettempdir()))
     folder, lock = _begin()
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     try:
         files = store()
-        files.room = Room.of(files.visitors, os.environ)
+        files.room = Room(files.visitors, limits)
         yield files
     finally:
         lock.release()

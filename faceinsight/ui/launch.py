@@ -109,7 +109,7 @@ def launch(options: LaunchOptions = LaunchOptions()) -> None:
 
 def _serve(options: LaunchOptions) -> None:
     # Uploads and results live and die with these.
-    with run_files() as files, Janitor(files).at_work():
+    with run_files(options.limits) as files, Janitor(files).at_work():
         # Where matplotlib is installed, Gradio asks it at the first event what it draws on, and all visitors would wait
         # while it finds out.
         os.environ.setdefault("MPLBACKEND", "agg")

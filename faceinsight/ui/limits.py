@@ -24,12 +24,14 @@ class Limits:
 
     Each is set by an environment variable: its name here in capitals after FACEINSIGHT_, as in
     FACEINSIGHT_PLACES=20. A visitor is a browser; the programs of one address share what `program_share`
-    visitors may have.
+    visitors may have. Whoever gets many cookies is many visitors, so those of one address may have no more than
+    `address_...` together: enough for a class of thirty behind one address, not for all that there is.
 
     Attributes:
         places: Visitors at the camera at once.
         turn_s: Seconds that a visitor keeps a place while others wait for one.
         line: Visitors who wait for a place.
+        address_line: Those of one address, at the camera or waiting.
         upload_mb: Megabytes of one upload.
         frame_kb: Kilobytes of a camera's frame, as it is sent.
         request_kb: Kilobytes of any other request.
@@ -38,11 +40,18 @@ class Limits:
         pages_per_s: Pages a second that browsers at one address open for the first time.
         queue: Jobs that wait, of all visitors.
         jobs: Jobs of a visitor, waiting or being worked on.
+        address_jobs: Those of all visitors at one address.
         uploads: Uploads of a visitor on their way at once.
         streams: Open answers of a visitor: three a page.
+        address_streams: Those of all visitors at one address.
         open_streams: Those of all visitors.
         sessions: Open pages of a visitor, or of a program's clients.
+        address_sessions: Those of all visitors at one address.
         open_sessions: Those of all visitors.
+        visitor_mb: Megabytes that a visitor's files may take.
+        address_mb: Those of all visitors at one address.
+        disk_mb: Those of all visitors.
+        free_mb: Megabytes of the disk that are left free.
         program_share: How many visitors the programs at one address count for.
         passwords: Wrong passwords of an address in a row.
         password_s: Seconds until it may try one more.
@@ -51,6 +60,7 @@ class Limits:
     places: int = 8
     turn_s: float = 120.0
     line: int = 200
+    address_line: int = 60
     upload_mb: int = 500
     frame_kb: int = 1000
     request_kb: int = 1000
@@ -59,11 +69,18 @@ class Limits:
     pages_per_s: float = 5.0
     queue: int = 64
     jobs: int = 8
+    address_jobs: int = 40
     uploads: int = 32
     streams: int = 16
+    address_streams: int = 200
     open_streams: int = 400
     sessions: int = 16
+    address_sessions: int = 500
     open_sessions: int = 1000
+    visitor_mb: int = 1000
+    address_mb: int = 4000
+    disk_mb: int = 8000
+    free_mb: int = 500
     program_share: int = 4
     passwords: int = 5
     password_s: float = 10.0

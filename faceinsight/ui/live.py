@@ -111,7 +111,7 @@ class Visitors:
         """
         self._engine = engine
         self._limits = limits
-        self._places = Places(limits.places, limits.turn_s, limits.line)
+        self._places = Places(limits.places, limits.turn_s, limits.line, limits.address_line)
         self._visitors: dict[str, Visitor] = {}
         # One frame at a time uses every core already; whoever came first is next.
         self._limiter = anyio.CapacityLimiter(1)
@@ -120,7 +120,7 @@ class Visitors:
         """How many visitors something is kept of."""
         return len(self._visitors)
 
-    async def frame(self, session: str, data: Any, visitor: str | None = None) -> Answer:
+    async def frame(self, session: str, data: Any, visitor: str | None = None, address: str = "") -> Answer:
         """Analyses a frame of a visitor's camera.
 
         Args:
@@ -128,6 +128,7 @@ class Visitors:
             data: `picture` (JPEG in Base64), `time` (seconds on the camera's clock), `settings` (the
                 values of the drawer) and `record` (whether the page records).
             visitor: Whose session it is, who may have several; None where the session is all there is.
+            address: Where the visitor is.
 
         Returns:
             What `views.overlay` returns, `ms` that it took here (waiting included), `status` (the page's status
@@ -140,7 +141,7 @@ class Visitors:
             if session not in self._places:
                 # Who sends no picture of a camera gets none.
                 await run_sync(decode, sent.picture, limiter=self._limiter)
-            number = self._places.ask(session, visitor or session)
+            number = self._places.ask(session, visitor or session, address)
             if number != 0:
                 return self._wait(number)
             kept = self._kept(session)
@@ -182,7 +183,7 @@ class Visitors:
 
     def _wait(self, number: int | None) -> Answer:
         if number is None:
-            return {"problem": "Too many people wait for the camera: try again in a minute."}
+            return {"problem": "Too many people wait for the camera, here or at your address: try again in a minute."}
         minutes = round(self._limits.turn_s / 60)
         turn = f" A turn lasts {minutes} min while others wait." if minutes else ""
         return {

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 # Whoever is forgotten begins anew, so many others must have come since.
 KEYS = 10_000
+# What marks the count of an address, whose id may be a visitor's too.
+AT = "at"
 
 
 class Rate:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 
 from faceinsight.errors import FaceInsightError
+from faceinsight.ui.limits import Limits
 
 # What a file or folder costs beside its content.
 ENTRY_BYTES = 4096
@@ -31,49 +32,30 @@ class NoRoomError(FaceInsightError):
 
 
 class Room:
-    """What the files of each visitor, and of all, may take; uploads count before their first byte comes."""
+    """What files may take: a visitor's, those of an address, and all; uploads count before their first byte comes."""
 
-    def __init__(self, folder: Path, visitor_mb: int = 1000, disk_mb: int = 8000, free_mb: int = 500) -> None:
+    def __init__(self, folder: Path, limits: Limits = Limits()) -> None:
         """Begins with what lies there.
 
         Args:
             folder: Where the folders of all visitors are.
-            visitor_mb: Megabytes that a visitor's files may take.
-            disk_mb: Megabytes that the files of all visitors may take.
-            free_mb: Megabytes of the disk that are left free.
+            limits: How many megabytes there are.
         """
         self._folder = folder
-        self._visitor, self._disk, self._free = (1_000_000 * n for n in (visitor_mb, disk_mb, free_mb))
+        sizes = (limits.visitor_mb, limits.address_mb, limits.disk_mb, limits.free_mb)
+        self._visitor, self._address, self._disk, self._free = (1_000_000 * n for n in sizes)
         self._coming: dict[Path, int] = {}
+        # The address that each folder's visitor is at.
+        self._at: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    @classmethod
-    def of(cls, folder: Path, environment: Mapping[str, str]) -> Room:
-        """Returns the room that FACEINSIGHT_VISITOR_MB, FACEINSIGHT_DISK_MB and FACEINSIGHT_FREE_MB set.
-
-        Args:
-            folder: Where the folders of all visitors are.
-            environment: The environment variables.
-
-        Raises:
-            FaceInsightError: If one is no whole number.
-        """
-        sizes = {}
-        for size in ("visitor_mb", "disk_mb", "free_mb"):
-            name = f"FACEINSIGHT_{size.upper()}"
-            if (text := environment.get(name)) is None:
-                continue
-            if not text.isdecimal() or len(text) > 9:
-                raise FaceInsightError(f"{name} is set to {text[:20]!r}: give a whole number of megabytes.")
-            sizes[size] = int(text)
-        return cls(folder, **sizes)
-
-    def take(self, folder: Path, owner: str, size: int) -> None:
+    def take(self, folder: Path, owner: str, address: str, size: int) -> None:
         """Sets room aside for an upload, until `give_back`.
 
         Args:
             folder: Where it will lie: a new folder in one of its owner's.
             owner: What the names of all folders of its owner begin with.
+            address: Where the owner is.
             size: Its bytes.
 
         Raises:
@@ -82,15 +64,20 @@ class Room:
         size += 4 * ENTRY_BYTES
         with self._lock:
             taken = self._taken()
+            self._at = {name: at for name, at in self._at.items() if name in taken}
             own = sum(n for name, n in taken.items() if name.startswith(owner))
-            if own + size > self._visitor:
-                raise NoRoomError(
-                    f"Your files take {own / 1e6:.0f} MB here, of at most {self._visitor / 1e6:.0f}: this one does not "
-                    "fit in. Files are deleted half an hour after their last use, or when you close the page.",
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                )
+            near = sum(n for name, n in taken.items() if self._at.get(name) == address)
+            shares = ("Your files", own, self._visitor), ("The files of your address", near, self._address)
+            for whose, there, most in shares:
+                if there + size > most:
+                    raise NoRoomError(
+                        f"{whose} take {there / 1e6:.0f} MB here, of at most {most / 1e6:.0f}: this one does not fit "
+                        "in. Files are deleted half an hour after their last use, and soon after you close the page.",
+                        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                    )
             self._check(sum(taken.values()), size)
             self._coming[folder] = size
+            self._at[folder.parent.name] = address
 
     def give_back(self, folder: Path) -> None:
         """Ends what `take` began: from now on counts what lies there."""

@@ -35,7 +35,7 @@ class _Held:
     """Whose a name is; `owner` is None for programs, to whom the name itself is the secret."""
 
     owner: str | None
-    by: str
+    by: Visitor
     seen_at: float
     open: int = 0
 
@@ -55,6 +55,7 @@ class Held:
         # Whichever was used last at the end.
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._counts: Counter[str] = Counter()
+        self._at_address: Counter[str] = Counter()
 
     def __len__(self) -> int:
         """How many names are held."""
@@ -76,8 +77,8 @@ class Held:
         held = self._held.get(name)
         if held is None:
             self._make_room(visitor)
-            held = self._held[name] = _Held(owner, visitor.id, 0.0)
-            self._counts[visitor.id] += 1
+            held = self._held[name] = _Held(owner, visitor, 0.0)
+            self._count(visitor, 1)
         elif held.owner != owner:
             raise HTTPException(403, NOT_YOURS)
         held.seen_at = time.monotonic()
@@ -93,10 +94,14 @@ class Held:
         """Forgets a name."""
         held = self._held.pop(name, None)
         if held is not None:
-            self._counts[held.by] -= 1
-            if not self._counts[held.by]:
-                del self._counts[held.by]
+            self._count(held.by, -1)
             self._on_drop(name)
+
+    def _count(self, visitor: Visitor, more: int) -> None:
+        for counts, key in ((self._counts, visitor.id), (self._at_address, visitor.address)):
+            counts[key] += more
+            if not counts[key]:
+                del counts[key]
 
     def _make_room(self, visitor: Visitor) -> None:
         too_old = time.monotonic() - IDLE_S
@@ -107,7 +112,9 @@ class Held:
             else:
                 self.drop(oldest[0])
         if self._counts[visitor.id] >= self._limits.share(self._limits.sessions, visitor.browser):
-            self._drop_one(lambda held: held.by == visitor.id)
+            self._drop_one(lambda held: held.by.id == visitor.id)
+        if self._at_address[visitor.address] >= self._limits.address_sessions:
+            self._drop_one(lambda held: held.by.address == visitor.address)
         if len(self._held) >= self._limits.open_sessions:
             self._drop_one(lambda held: True)
 
@@ -152,7 +159,7 @@ class Sessions:
             names.append(self._session_of(event) or (event if request.method == "GET" else None))
         # The page says of its GET requests, too, that they are JSON.
         if request.method == "POST" and "json" in request.headers.get("content-type", ""):
-            body = await _json_of(request)
+            body = await json_of(request)
             names += _some(body, "session_hash")
             names += [self._session_of(event) for event in _some(body, "event_id")]
         names = [name for name in names if name is not None]
@@ -208,8 +215,12 @@ def _some(values: Any, name: str) -> list[Any]:
     return [] if value is None else [value]
 
 
-async def _json_of(request: Request) -> Any:
-    # Starlette keeps what was parsed: the route that is asked gets this very object.
+async def json_of(request: Request) -> Any:
+    """Returns what a request holds; Starlette keeps what was parsed, so the route that is asked gets this very object.
+
+    Raises:
+        HTTPException: 422 if it is no JSON.
+    """
     try:
         return await request.json()
     except (ValueError, RecursionError) as error:

@@ -29,10 +29,12 @@ class Visitor:
             it, so it may be part of a file's path.
         browser: Whether it is known by a token; else it is a program, or a browser that sends no cookies,
             and shares its id with all others at its address.
+        address: The id of its address, by which those are counted together who may be one.
     """
 
     id: str
     browser: bool
+    address: str = ""
 
 
 class Tokens:
@@ -66,10 +68,11 @@ class Tokens:
         Args:
             scope: The request's ASGI scope.
         """
+        address = _id_of("address", address_of(scope))
         for name, value in Headers(scope=scope).items():
             if name == "cookie" and self.knows(token := cookie_parser(value).get(self.cookie_name(scope), "")):
-                return Visitor(_id_of("token", token), browser=True)
-        return Visitor(_id_of("address", address_of(scope)), browser=False)
+                return Visitor(_id_of("token", token), browser=True, address=address)
+        return Visitor(address, browser=False, address=address)
 
     def cookie_name(self, scope: Scope) -> str:
         """Returns the cookie's name: a host's ports share their cookies, and each may serve a page."""

@@ -33,7 +33,7 @@ def build_webcam_tab(visitors: Visitors, settings: list[gr.components.Component]
         visitor = visitor_of(request)
         if not visitor.browser:
             return {"problem": NO_COOKIE}
-        return await visitors.frame(await session_of(request), data, visitor.id)
+        return await visitors.frame(await session_of(request), data, visitor.id, visitor.address)
 
     # Frames go up and answers come down in calls of its own: Gradio's stream would send every frame through
     # its queue.

@@ -40,6 +40,25 @@ def test_the_page_is_whole_and_asks_nobody_else(visit):
     assert visit.errors == []
 
 
+def test_a_page_says_that_it_is_open_after_a_lost_connection(visit):
+    sent = []
+    visit.page.on("request", lambda request: sent.append(request) if request.url.endswith("/app_id") else None)
+    for told in ("window.dispatchEvent(new Event('online'))", "clock"):
+        visit.page.wait_for_timeout(300)
+        sent.clear()
+        if told == "clock":
+            # The script finds the clock that ticks when it is loaded.
+            visit.page.clock.install()
+            visit.page.reload()
+            visit.page.wait_for_selector("#image-choose:enabled")
+            visit.page.clock.fast_forward(31_000)
+        else:
+            visit.page.wait_for_selector("#image-choose:enabled")
+            visit.page.evaluate(told)
+        visit.page.wait_for_timeout(1000)
+        assert [request.response().status for request in sent] == [200]
+
+
 def saved(visit, button):
     with visit.page.expect_download() as caught:
         visit.page.locator(button).click()

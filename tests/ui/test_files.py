@@ -135,8 +135,9 @@ def test_no_event_of_the_page_reads_a_file_that_was_not_uploaded(app, stray):
 
 
 @pytest.mark.parametrize("stray", KINDS, indirect=True)
-def test_no_function_of_a_component_gets_a_file_that_was_not_uploaded(app, stray):
+def test_no_function_of_a_component_gets_a_file_that_was_not_uploaded(app, stray, photo):
     visitor = Browser(app).open()
+    own = visitor.upload(photo)
     for part in visitor.config()["components"]:
         for name in part["props"].get("server_fns", ()):
             for shape in shapes(stray):
@@ -144,6 +145,9 @@ def test_no_function_of_a_component_gets_a_file_that_was_not_uploaded(app, stray
                 status, answer = visitor.ask("POST", "/gradio_api/component_server", body)
                 # Half a pair of surrogates is no JSON to begin with.
                 assert (status, REFUSED in answer.decode() or stray == KINDS["surrogate"]) == (400, True)
+                # Nor beside a file that is theirs.
+                status, answer = visitor.ask("POST", "/gradio_api/component_server", body | {"path": own} | META)
+                assert status == 400
     assert "Traceback" not in app.output
 
 

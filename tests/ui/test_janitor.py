@@ -21,13 +21,14 @@ from faceinsight.errors import FaceInsightError
 from faceinsight.ui import janitor
 from faceinsight.ui.files import FileStore
 from faceinsight.ui.janitor import Janitor, clear_dead_runs
+from faceinsight.ui.limits import Limits
 from faceinsight.ui.room import NoRoomError, Room
 from faceinsight.ui.visitors import Visitor
 from tests.serving import App, served
 from tests.toy_media import toy_frames, write_clip
 from tests.visits import FILE, FORM, META, Browser, events_with, form, sent
 
-ANN, BOB = Visitor("a" * 32, browser=True), Visitor("b" * 32, browser=True)
+ANN, BOB = Visitor("a" * 32, browser=True, address="a"), Visitor("b" * 32, browser=True, address="b")
 
 
 def started(keep_s: float = 1000, leave_s: float = 1000) -> str:
@@ -112,6 +113,11 @@ def test_files_go_when_the_visitor_leaves(toy_pack, tmp_path):
         time.sleep(7)
         assert left(app) == bobs
         again.close()
+        # Nor does a lost connection cost anything, as long as the page says that it is open.
+        for _ in range(4):
+            time.sleep(2)
+            assert bob.ask("GET", "/gradio_api/app_id")[0] == 200
+        assert left(app) == bobs
         assert eventually(lambda: left(app) == [])
         (store,) = app.temporary.glob("faceinsight-*")
         assert list((store / "visitors").iterdir()) == []
@@ -279,36 +285,43 @@ def test_a_round_that_fails_is_not_the_last(files, monkeypatch):
 
 
 def test_room_is_for_each_visitor_and_for_all(files):
-    room = Room(files.visitors, visitor_mb=3, disk_mb=5, free_mb=1)
+    room = Room(files.visitors, Limits(visitor_mb=3, disk_mb=5, free_mb=1))
     mine, more, theirs = (files.folder_of(who) / name for who, name in ((ANN, "1"), (ANN, "2"), (BOB, "3")))
-    room.take(mine, ANN.id, 2_000_000)
+    room.take(mine, ANN.id, ANN.address, 2_000_000)
     with pytest.raises(NoRoomError, match="Your files take 2 MB here, of at most 3") as refused:
-        room.take(more, ANN.id, 1_500_000)
+        room.take(more, ANN.id, ANN.address, 1_500_000)
     assert refused.value.status == 413
-    room.take(theirs, BOB.id, 2_500_000)
+    room.take(theirs, BOB.id, BOB.address, 2_500_000)
     with pytest.raises(NoRoomError, match="no room for more files on this server") as refused:
-        room.take(more, ANN.id, 600_000)
+        room.take(more, ANN.id, ANN.address, 600_000)
     assert refused.value.status == 507
     room.give_back(theirs)
-    room.take(more, ANN.id, 600_000)
+    room.take(more, ANN.id, ANN.address, 600_000)
     room.give_back(more)
     room.give_back(mine)
     # What has come counts by what it takes.
     put(files, ANN, 0, 2_900_000)
     with pytest.raises(NoRoomError, match="Your files"):
-        room.take(mine, ANN.id, 500_000)
+        room.take(mine, ANN.id, ANN.address, 500_000)
 
 
 def test_some_of_the_disk_is_left_free(files):
-    room = Room(files.visitors, free_mb=10**9)
+    room = Room(files.visitors, Limits(free_mb=10**9))
     with pytest.raises(FaceInsightError, match="no room for more files"):
         room.check()
 
 
-@pytest.mark.parametrize("size", ["", "-1", "1.5", "much", "1" * 99])
-def test_a_size_that_is_none_is_one_sentence(tmp_path, size):
-    with pytest.raises(FaceInsightError, match="FACEINSIGHT_DISK_MB is set to .*: give a whole number of megabytes"):
-        Room.of(tmp_path, {"FACEINSIGHT_DISK_MB": size})
+def test_many_visitors_of_one_address_have_no_more_than_a_few(files):
+    room = Room(files.visitors, Limits(visitor_mb=3, address_mb=5, disk_mb=100, free_mb=1))
+    cookies = [Visitor(f"{n:032}", browser=True, address="eve") for n in range(4)]
+    for visitor in cookies[:2]:
+        room.take(files.folder_of(visitor) / "1", visitor.id, visitor.address, 2_000_000)
+    with pytest.raises(NoRoomError, match="The files of your address take 4 MB here, of at most 5"):
+        room.take(files.folder_of(cookies[2]) / "1", cookies[2].id, "eve", 2_000_000)
+    program = Visitor("eve", browser=False, address="eve")
+    with pytest.raises(NoRoomError, match="of your address"):
+        room.take(files.folder_of(program) / "1", f"open-{program.id}-", "eve", 2_000_000)
+    room.take(files.folder_of(ANN) / "1", ANN.id, "ann", 2_000_000)
 
 
 def test_who_is_over_the_quota_hears_it_before_the_file_has_come(toy_pack, tmp_path):
@@ -337,6 +350,7 @@ def test_who_is_over_the_quota_hears_it_before_the_file_has_come(toy_pack, tmp_p
 def test_a_clip_in_the_making_ends_where_the_disk_is_full(toy_pack, tmp_path):
     full = """
 import sys
+from faceinsight.ui.limits import Limits
 from faceinsight.ui.room import NoRoomError, Room
 def check(self):
     raise NoRoomError("There is no room.")

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.serving import served
+from tests.strangers import Stranger, indices_of
+
+
+@pytest.fixture(scope="package")
+def app(toy_pack, tmp_path_factory):
+    with served(tmp_path_factory.mktemp("app"), "--pack", toy_pack) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def indices(app):
+    return indices_of(app)
+
+
+@pytest.fixture
+def ann(app):
+    return Stranger(app).page()
+
+
+@pytest.fixture
+def eve(app):
+    return Stranger(app).page()
