@@ -67,6 +67,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_batch(commands, [common, models])
 
+    report = commands.add_parser("report", parents=[common], help="make a page about the tables of many files")
+    report.add_argument("table", type=Path, metavar="FILE", help="results.parquet, beside the tables that belong to it")
+    report.add_argument("--out", type=Path, metavar="FILE", help="the page (default: the table's name with .html)")
+    report.add_argument("--blur", action="store_true", help="blur the example faces")
+    report.add_argument("--overwrite", action="store_true", help="replace a page that is there already")
+    report.set_defaults(run=_report)
+
     evaluate = commands.add_parser("evaluate", parents=[common, models], help="measure a pack on a data set")
     kinds = ["fer2013", "ferplus", "rafdb", "utkface", "fairface", "fgnet", "detection"]
     evaluate.add_argument("kind", choices=kinds, help="which data set it is")
@@ -220,6 +227,16 @@ def _analyze(args: argparse.Namespace) -> int:
     if stop is not None:
         raise stop
     return 1 if failed else 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    from faceinsight.report import write_report
+
+    out = args.out or args.table.with_suffix(".html")
+    figures = write_report(args.table, out, args.blur, args.overwrite)
+    files = sum(figures.files.values())
+    print(f"{out}: {figures.faces} faces of photos and {figures.people} people of clips in {files} files")
+    return 0
 
 
 def _show_progress(name: str, share: float) -> None:

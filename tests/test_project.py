@@ -59,7 +59,7 @@ def test_the_hosted_space_is_described():
 
 def test_the_pictures_of_the_readme_are_there():
     links = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text())
-    assert len(links) == 4
+    assert len(links) == 5
     for link in links:
         assert (ROOT / link).stat().st_size > 10_000
 

@@ -9,18 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from faceinsight.people import Person
+from faceinsight.svg import emotion_color, stacked_columns
 
-EMOTION_COLORS = {
-    "Anger": "#d55e00",
-    "Contempt": "#8c6bb1",
-    "Disgust": "#7a9a01",
-    "Fear": "#b07aa1",
-    "Happiness": "#e6b800",
-    "Neutral": "#8a94a6",
-    "Sadness": "#0072b2",
-    "Surprise": "#009e73",
-}
-OTHER_COLOR = "#56b4e9"
 # Columns of a chart, and how many charts: a long clip with many people stays a page that scrolls smoothly.
 COLUMNS = 240
 MAX_CHARTS = 12
@@ -39,7 +29,9 @@ def emotion_charts(people: Sequence[Person], start: float, end: float) -> str:
         return ""
     longest = sorted(known, key=lambda person: -person.seconds)[:MAX_CHARTS]
     labels = longest[0].emotion.labels if longest[0].emotion else ()
-    legend = "".join(f'<span><i style="background: {_color(label)}"></i>{escape(label)}</span>' for label in labels)
+    legend = "".join(
+        f'<span><i style="background: {emotion_color(label)}"></i>{escape(label)}</span>' for label in labels
+    )
     rows = "".join(
         f'<div data-id="{person.track_id}" data-start="{start:.3f}" data-end="{end:.3f}"><b>#{person.track_id}</b>'
         f"{_chart(person, labels, start, max(end - start, 1e-3))}</div>"
@@ -50,26 +42,11 @@ def emotion_charts(people: Sequence[Person], start: float, end: float) -> str:
     return f'<section class="emotion-charts"><h4>Emotions over time</h4><p>{legend}</p>{rows}{scale}{more}</section>'
 
 
-def _color(label: str) -> str:
-    return EMOTION_COLORS.get(label, OTHER_COLOR)
-
-
 def _chart(person: Person, labels: Sequence[str], start: float, length: float) -> str:
-    """Draws the shares of the expressions, stacked, in columns of time; nothing where the person is away."""
+    """Draws the shares of the expressions over time; nothing where the person is away."""
     columns = _columns(person, len(labels), start, length)
-    paths = []
-    tops = 1 - np.cumsum(columns, axis=1)
-    for index, label in enumerate(labels):
-        steps = "".join(
-            f"M{x} {100 * tops[x, index]:.1f}h1v{100 * columns[x, index]:.1f}h-1z"
-            for x in np.flatnonzero(columns[:, index] > 0.005)
-        )
-        paths.append(f'<path d="{steps}" fill="{_color(label)}"><title>{escape(label)}</title></path>')
-    name = escape(f"Emotions of person {person.track_id} over time")
-    return (
-        f'<svg viewBox="0 0 {COLUMNS} 100" preserveAspectRatio="none" shape-rendering="crispEdges" role="img" '
-        f'aria-label="{name}">{"".join(paths)}</svg>'
-    )
+    name = f"Emotions of person {person.track_id} over time"
+    return stacked_columns(columns, labels, [emotion_color(label) for label in labels], name)
 
 
 def _columns(person: Person, labels: int, start: float, length: float) -> npt.NDArray[np.float64]:

@@ -17,8 +17,8 @@ from faceinsight.media.guard import Guard
 from faceinsight.media.image import LoadedImage, encode_image
 from faceinsight.records import record_rows
 from faceinsight.results import FrameAnalysis
+from faceinsight.svg import EMOTION_COLORS, OTHER_COLOR
 from faceinsight.ui import views
-from faceinsight.ui.charts import EMOTION_COLORS, OTHER_COLOR
 from faceinsight.ui.engine import Engine, as_page_error
 from faceinsight.ui.examples import example_pictures
 from faceinsight.ui.parts import Settings

@@ -17,8 +17,9 @@ from faceinsight.errors import MediaError
 from faceinsight.export import csv_bytes, result_head, to_json
 from faceinsight.media.guard import Guard
 from faceinsight.media.image import encode_image
+from faceinsight.svg import EMOTION_COLORS, OTHER_COLOR
 from faceinsight.ui import views
-from faceinsight.ui.charts import EMOTION_COLORS, OTHER_COLOR, emotion_charts
+from faceinsight.ui.charts import emotion_charts
 from faceinsight.ui.engine import MAX_CLIP_FACES, Engine, as_page_error
 from faceinsight.ui.examples import CLIP, example_pictures
 from faceinsight.ui.files import publish, publish_file, scratch_folder, store

@@ -6,8 +6,8 @@ from typing import Any
 
 import gradio as gr
 
+from faceinsight.svg import EMOTION_COLORS, OTHER_COLOR
 from faceinsight.ui import views
-from faceinsight.ui.charts import EMOTION_COLORS, OTHER_COLOR
 from faceinsight.ui.live import Answer, Visitors
 from faceinsight.ui.scripts import run_script
 from faceinsight.ui.templates import table_head, template

@@ -1,22 +1,26 @@
-"""Takes the README's pictures of every tab: python -m tests.browser.screenshots [--pack PACK].
+"""Takes the README's pictures of every tab and of the report: python -m tests.browser.screenshots [--pack PACK].
 
-They show scikit-image's astronaut (Eileen Collins, photographed by NASA: public domain).
+They show scikit-image's astronaut (Eileen Collins, photographed by NASA) and Matplotlib's Grace Hopper (photographed by
+the U.S. Navy), both in the public domain.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import skimage
-from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from PIL import Image, ImageEnhance
+from playwright.sync_api import Browser, expect, sync_playwright
 
+from faceinsight.cli import main as run
 from tests.browser.driving import DESKTOP, TABS, Visit, chromium, write_camera
 from tests.browser.find_chromium import find_chromium
 from tests.conftest import ROOT
+from tests.material import PHOTOS
 from tests.serving import served
 from tests.toy_media import write_clip
 
@@ -28,6 +32,36 @@ def moving_views(photo: Image.Image, count: int) -> list[np.ndarray]:
     wide = photo.resize((720, 720))
     drift = [round(30 + 25 * np.sin(2 * np.pi * n / count)) for n in range(count)]
     return [np.asarray(wide.crop((x, 0, x + 640, 480))) for x in drift]
+
+
+def archive(folder: Path, clip: Path) -> Path:
+    """Makes a folder of photos, each showing one person, both or nobody, and a clip."""
+    folder.mkdir()
+    left, right = (Image.open(PHOTOS[name]).convert("RGB") for name in ("astronaut.png", "grace_hopper.jpg"))
+    lot = np.random.default_rng(3)
+    for number in range(30):
+        views = [photo.crop((*lot.integers(0, 30, 2).tolist(), photo.width, 450)) for photo in (left, right)]
+        shown = views[: number % 3] if number % 2 else views[2 - number % 3 :]
+        canvas = Image.new("RGB", (1040, 480), "#8a94a6")
+        for place, view in enumerate(shown):
+            canvas.paste(
+                view.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if lot.random() < 0.5 else view, (520 * place, 0)
+            )
+        brightness = ImageEnhance.Brightness(canvas).enhance(lot.uniform(0.4, 1.5))
+        ImageEnhance.Color(brightness).enhance(lot.uniform(0, 1.6)).save(folder / f"{number:02}.jpg")
+    (folder / "cut.jpg").write_bytes((folder / "00.jpg").read_bytes()[:4000])
+    return Path(shutil.copy(clip, folder)).parent
+
+
+def photograph_report(browser: Browser, folder: Path, pack: str, out: Path) -> None:
+    """Analyses a folder and takes a picture of its report."""
+    table = folder.with_name("results.parquet")
+    run(["analyze", str(folder), "--pack", pack, "--rate", "5", "--table", str(table)])
+    run(["report", str(table)])
+    page = browser.new_page(viewport=DESKTOP)
+    page.goto(table.with_suffix(".html").as_uri())
+    page.screenshot(path=str(out), full_page=True)
+    page.close()
 
 
 def main() -> None:
@@ -73,6 +107,7 @@ def main() -> None:
             visit.tab(TABS[3])
             visit.screenshot(OUT / "models.png")
             visit.close()
+            photograph_report(browser, archive(folder / "photos", clip), args.pack, OUT / "report.png")
     for path in OUT.iterdir():
         # A palette is a third of the size and looks the same.
         Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
