@@ -160,8 +160,7 @@ def _app(args: argparse.Namespace) -> NoReturn:
     from faceinsight.ui import LaunchOptions, launch
     from faceinsight.ui.limits import Limits, frames_of
 
-    names = ("host", "port", "share", "auth", "pack", "models", "provider", "root_path", "trusted_proxies")
-    chosen = {name: getattr(args, name) for name in names}
+    chosen = {option.name: getattr(args, option.name) for option in (*MODELS, *PAGE)}
     launch(LaunchOptions(limits=Limits.of(os.environ), frames=frames_of(os.environ), **chosen))
     sys.stdout.flush()
     sys.stderr.flush()

@@ -168,6 +168,14 @@ PAGE = (
         secret=True,
     ),
     Option("--share", "also make a public link for a week", False, _yes, YES_OR_NO),
+    Option(
+        "--allow-fetch",
+        "let visitors download and remove model packs; where nothing is said, those who have logged in, and on a page "
+        "for this machine alone whoever sits at it",
+        None,
+        _yes,
+        YES_OR_NO,
+    ),
 )
 
 

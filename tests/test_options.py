@@ -27,6 +27,7 @@ VALUES = {
     "--trusted-proxies": ("10.0.0.0/8,::1", "10.0.0.0/8,::1"),
     "--auth": ("ann:s:cret", ("ann", "s:cret")),
     "--share": ("yes", True),
+    "--allow-fetch": ("1", True),
     "--debug": ("1", True),
 }
 WRONG = {
@@ -36,6 +37,7 @@ WRONG = {
     "--trusted-proxies": "proxy.example",
     "--auth": "ann",
     "--share": "perhaps",
+    "--allow-fetch": "ask me",
     "--debug": "2",
 }
 

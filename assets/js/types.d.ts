@@ -150,3 +150,33 @@ export interface Scene {
   /** The analysed picture; where it is given, it is drawn in place of the one below. */
   still?: Picture;
 }
+
+/** A model pack, as ui/shelf.py tells of it. */
+export interface Pack {
+  name: string;
+  title: string;
+  description: string;
+  state: "here" | "partly" | "absent" | "unusable";
+  /** Where its files are, or why it cannot be used. */
+  words: string;
+  files: { stage: string; name: string; size: string; state: string }[];
+  licences: string[];
+  /** What can be done with it. */
+  fetch: boolean;
+  remove: boolean;
+  verify: boolean;
+}
+
+/** The server's, about all packs. */
+export interface PacksAnswer {
+  packs: Pack[];
+  /** The last one; its share in [0, 1] where that is known. */
+  download: { pack: string; words: string; share: number | null; running: boolean; failed: boolean } | null;
+  /** Whether this visitor may download and remove. */
+  may: boolean;
+  /** Why not. */
+  why: string;
+  /** What came of what was asked for, or why nothing did. */
+  words: string;
+  problem: string;
+}

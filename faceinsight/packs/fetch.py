@@ -52,15 +52,19 @@ class Watcher:
     cancelled: threading.Event | None = None
 
 
-def missing_files(pack: str | Path) -> dict[str, ModelFile]:
+def missing_files(pack: str | Path, models: str | Path | None = None) -> dict[str, ModelFile]:
     """Returns by stage the files of a pack that are not on this machine, or not the right ones.
+
+    Args:
+        pack: Name of a pack, or the path of its folder.
+        models: A folder to look in before all others.
 
     Raises:
         PackError: If there is no such pack, or its declaration is wrong.
     """
-    spec = load_spec(pack)
+    spec = load_spec(pack, models)
     try:
-        missing = resolve(pack).missing
+        missing = resolve(pack, models).missing
     except PackError:
         # A wrong file somewhere on the path: a good copy in our own folder goes before it.
         missing = dict.fromkeys(spec.files, "")

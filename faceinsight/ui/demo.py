@@ -10,9 +10,11 @@ from faceinsight.ui.engine import Engine
 from faceinsight.ui.image_tab import build_image_tab
 from faceinsight.ui.links import refuse_links
 from faceinsight.ui.live import Visitors
+from faceinsight.ui.managing import Managers
 from faceinsight.ui.page import Page
 from faceinsight.ui.parts import settings_drawer
 from faceinsight.ui.scripts import run_script
+from faceinsight.ui.switching import build_switching
 from faceinsight.ui.texts import FOOTER, HEADER
 from faceinsight.ui.video_tab import build_video_tab
 from faceinsight.ui.webcam_tab import build_webcam_tab
@@ -25,12 +27,17 @@ SHARE_SETTINGS = """(...values) => {
 }"""
 
 
-def build_demo(engine: Engine | None = None, visitors: Visitors | None = None) -> gr.Blocks:
+def build_demo(
+    engine: Engine | None = None,
+    visitors: Visitors | None = None,
+    managers: Managers = Managers(everybody=False, on_this_machine=True),
+) -> gr.Blocks:
     """Builds the page.
 
     Args:
         engine: The models to use; those of the first pack on this machine where None.
         visitors: The people at the Webcam tab; nobody yet where None.
+        managers: Who may download and remove packs.
 
     Returns:
         The page, to be launched with `launch_options`.
@@ -42,7 +49,7 @@ def build_demo(engine: Engine | None = None, visitors: Visitors | None = None) -
         "Webcam": lambda _, *parts: build_webcam_tab(visitors, *parts),
         "Image": build_image_tab,
         "Video": build_video_tab,
-        "Models & about": build_about_tab,
+        "Models & about": lambda _, *parts: build_about_tab(engine, managers, *parts),
     }
     with Page(title="FaceInsight", analytics_enabled=False, fill_width=True) as demo:
         gr.HTML(HEADER, js_on_load=run_script("drawer.js", "start"), apply_default_css=False, elem_id="header")
@@ -55,11 +62,18 @@ def build_demo(engine: Engine | None = None, visitors: Visitors | None = None) -
             for name, build in tabs.items():
                 with gr.Tab(name, id=name):
                     build(engine, settings, status)
+        build_switching(engine, settings[0], status)
         # Without triggers: at every change, and when the page is opened.
         gr.on(None, None, settings, js=SHARE_SETTINGS, api_visibility="private")
         gr.Markdown(FOOTER, elem_id="footer")
         build_api(engine)
         # A visitor who comes later sees what has been fetched since.
         demo.unload(visitors.leave)
-        demo.load(engine.status, None, status, api_visibility="private", show_progress="hidden")
+        demo.load(
+            lambda: (engine.status(), gr.Dropdown(choices=engine.named_choices())),
+            None,
+            [status, settings[0]],
+            api_visibility="private",
+            show_progress="hidden",
+        )
     return demo

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 # At 30 frames a second, one face for an hour.
 MAX_CLIP_FACES = 100_000
+# How long a pack that cannot be loaded is not tried again for those who have another one meanwhile.
+RETRY_S = 10.0
 
 
 class Engine:
@@ -38,17 +41,20 @@ class Engine:
         # What visitors send is read by it alone.
         self.reader = Guard()
         self._pack = str(pack)
-        self._models = models
+        self.models = models
         self._provider = provider
         self._analyzers: dict[str, FaceAnalyzer] = {}
         self._lock = threading.Lock()
+        # Packs that are loaded beside the work of others, and why some could not be, until when that holds.
+        self._loading: set[str] = set()
+        self._failed: dict[str, tuple[str, float]] = {}
         self.default = self._find_default()
 
     def _find_default(self) -> str:
         if self._pack != AUTO:
             return self._pack
         try:
-            return resolve(AUTO, self._models).spec.name
+            return resolve(AUTO, self.models).spec.name
         except FaceInsightError:
             return AUTO
 
@@ -69,14 +75,56 @@ class Engine:
         with self._lock:
             if name not in self._analyzers:
                 # A visitor may name any pack of the list, but no folder of this machine.
-                if name not in self.choices():
+                if not self._may_be_chosen(name):
                     raise PackError(f"There is no model pack called '{name}': choose one of the list.")
-                self._analyzers[name] = FaceAnalyzer(name, models=self._models, provider=self._provider)
+                self._analyzers[name] = FaceAnalyzer(name, models=self.models, provider=self._provider)
             return self._analyzers[name]
+
+    def analyzer_beside(self, pack: str, current: FaceAnalyzer | None) -> tuple[FaceAnalyzer, str]:
+        """Returns the analyzer of a pack, or while that is loaded, or cannot be, the one that is there already.
+
+        Args:
+            pack: One of `choices()`, or "" for the default.
+            current: What to go on with; None to wait.
+
+        Returns:
+            The analyzer, and what is to be said of it: "" where it is the one that was asked for.
+
+        Raises:
+            FaceInsightError: As `analyzer`, where there is no other one.
+        """
+        name = pack or self.default
+        if current is None or name in self._analyzers:
+            return self.analyzer(name), ""
+        problem, until = self._failed.get(name, ("", 0.0))
+        if problem and time.monotonic() < until:
+            return current, f"⚠️ {problem} {current.pack.name} goes on."
+        if not self._may_be_chosen(name):
+            return current, f"⚠️ There is no model pack called '{name[:80]}': {current.pack.name} goes on."
+        if name not in self._loading:
+            self._loading.add(name)
+            threading.Thread(target=self._load, args=(name,), daemon=True).start()
+        return current, f"loading **{Path(name).name}** …"
+
+    def _load(self, name: str) -> None:
+        try:
+            self.analyzer(name)
+            self._failed.pop(name, None)
+        except Exception as error:
+            self._failed[name] = (str(as_page_error(error).message), time.monotonic() + RETRY_S)
+        finally:
+            self._loading.discard(name)
+
+    def is_loaded(self, pack: str) -> bool:
+        """Says whether a pack answers at once."""
+        return pack in self._analyzers
+
+    def _may_be_chosen(self, pack: str) -> bool:
+        return pack == self.default or (pack in pack_names(self.models) and self._is_here(pack))
 
     def choices(self) -> tuple[str, ...]:
         """Returns the packs a visitor may choose, the default first."""
-        others = [n for n in pack_names(self._models) if n != self.default and self._is_here(n)]
+        others = [n for n in pack_names(self.models) if n != self.default and self._is_here(n)]
         return (self.default, *others)
 
     def named_choices(self) -> list[tuple[str, str]]:
@@ -85,14 +133,15 @@ class Engine:
 
     def _is_here(self, pack: str) -> bool:
         try:
-            return "detector" in resolve(pack, self._models).paths
+            return "detector" in resolve(pack, self.models).paths
         except FaceInsightError:
             return False
 
-    def forget(self) -> None:
-        """Drops the loaded analyzers, so that newly fetched files are found."""
+    def forget(self, pack: str) -> None:
+        """Drops the analyzer of a pack whose files have changed; who works with it goes on with it meanwhile."""
         with self._lock:
-            self._analyzers.clear()
+            self._analyzers.pop(pack, None)
+            self._failed.pop(pack, None)
         self.default = self._find_default()
 
     def problem(self) -> str | None:
@@ -112,16 +161,23 @@ class Engine:
     def status(self, pack: str | None = None, analysis: FrameAnalysis | None = None) -> str:
         """Returns the status line in Markdown: pack, provider, time, and what is left out."""
         try:
-            analyzer = self.analyzer(pack)
+            return self.status_of(self.analyzer(pack), analysis)
         except FaceInsightError as error:
             return f"⚠️ {error}"
+
+    def status_of(self, analyzer: FaceAnalyzer, analysis: FrameAnalysis | None = None, note: str = "") -> str:
+        """Returns the same about an analyzer, with a note of `analyzer_beside`."""
         parts = [
             f"Pack **{analyzer.pack.name}**",
             title_of(analyzer.providers[0]),
         ]
         if analysis is not None:
             parts.append(f"**{analysis.elapsed_ms:.0f} ms** per frame")
+        if note and not note.startswith("⚠️"):
+            parts.append(note)
         line = " · ".join(parts)
+        if note.startswith("⚠️"):
+            line += f"  \n{note}"
         if analyzer.provider_problem is not None:
             line += f"  \n⚠️ {analyzer.provider_problem}"
         for stage, reason in analyzer.missing.items():

@@ -26,6 +26,7 @@ from faceinsight.ui.guarded import GuardedApp
 from faceinsight.ui.janitor import Janitor, run_files
 from faceinsight.ui.limits import Limits
 from faceinsight.ui.live import Visitors
+from faceinsight.ui.managing import Managers
 from faceinsight.ui.scripts import scripts_folder
 from faceinsight.ui.theme import build_theme
 
@@ -57,6 +58,8 @@ class LaunchOptions:
         provider: What runs the models, as of `FaceAnalyzer`.
         root_path: The path under which a server before this one shows the page, as "/faces".
         trusted_proxies: Addresses of servers before this one that say who the visitors are, with commas between.
+        allow_fetch: Whether visitors may download and remove model packs; where None, those who have logged in, and
+            those on this machine.
         limits: How much a visitor may have.
         frames: Other hosts whose pages may show this one in a frame, as "https://example.org".
     """
@@ -70,6 +73,7 @@ class LaunchOptions:
     provider: str = "auto"
     root_path: str = ""
     trusted_proxies: str = "127.0.0.1"
+    allow_fetch: bool | None = None
     limits: Limits = Limits()
     frames: tuple[str, ...] = ()
 
@@ -118,7 +122,10 @@ def _serve(options: LaunchOptions) -> None:
         engine = Engine(options.pack, options.models, options.provider)
         problem = engine.problem()
         visitors = Visitors(engine, options.limits)
-        demo = build_demo(engine, visitors)
+        managers = Managers.of(
+            options.allow_fetch, options.host, options.share, options.auth is not None, options.root_path
+        )
+        demo = build_demo(engine, visitors, managers)
         start(demo, options, visitors)
         engine.reader.prepare()
         # Beside the page, which need not wait for it.

@@ -146,9 +146,10 @@ class Visitors:
                 return self._wait(number)
             kept = self._kept(session)
             async with kept.turn:
-                # Outside the limiter: others go on while a pack is loaded.
-                analyzer = await run_sync(self._engine.analyzer, sent.settings.pack)
-                work = kept, sent, analyzer, came
+                # Outside the limiter: others go on while a pack is loaded, and so does who has had another one.
+                current = None if kept.stream is None else kept.stream.analyzer
+                analyzer, note = await run_sync(self._engine.analyzer_beside, sent.settings.pack, current)
+                work = kept, sent, analyzer, note, came
                 answer = await run_sync(self._analyse, *work, limiter=self._limiter)
             if "late" not in answer:
                 self._places.seen(session)
@@ -191,7 +192,7 @@ class Visitors:
             "problem": f"You are number {number} in line for the camera: keep this page open.{turn}",
         }
 
-    def _analyse(self, visitor: Visitor, sent: Sent, analyzer: FaceAnalyzer, came: float) -> Answer:
+    def _analyse(self, visitor: Visitor, sent: Sent, analyzer: FaceAnalyzer, note: str, came: float) -> Answer:
         if not visitor.is_next(sent.time_s, now := time.monotonic()):
             return {"late": True}
         visitor.time_s, visitor.came_s = sent.time_s, now
@@ -200,7 +201,7 @@ class Visitors:
         stream = visitor.stream_of(analyzer, settings)
         stream.min_face = settings.min_face or max(picture.shape) * SMALLEST_SHARE
         analysis = stream.process(picture, sent.time_s)
-        answer = views.overlay(analysis, settings.draw) | {"status": self._engine.status(settings.pack, analysis)}
+        answer = views.overlay(analysis, settings.draw) | {"status": self._engine.status_of(analyzer, analysis, note)}
         if sent.record:
             answer["rows"] = rows_of(analysis)
         return answer | {"ms": round((time.perf_counter() - came) * 1000, 1)}

@@ -16,7 +16,6 @@ from playwright.sync_api import expect
 
 from faceinsight import __version__
 from tests.browser.driving import DESKTOP, PHONE, TABS, Visit, chromium
-from tests.serving import served
 from tests.toy_media import toy_frames, write_clip
 from tests.toy_models import EMOTIONS_8, toy_picture
 
@@ -446,30 +445,6 @@ def test_bad_clips_are_told_of(visit, tmp_path):
     visit.page.locator("#video-run").click()
     expect(visit.page.locator("#video-problem")).to_contain_text("text.mp4 is not a video that can be read")
     expect(visit.page.locator("#video-run")).to_be_enabled()
-
-
-def test_models_are_listed_and_fetched_only_with_consent(visit):
-    visit.tab("Models & about")
-    rows = visit.cells("#packs-table")
-    assert {row[0] for row in rows} >= {"buffalo_s", "buffalo_l", "compact"}
-    visit.page.locator("#fetch").click()
-    expect(visit.page.locator("#fetch-notice")).to_contain_text("tick the box first")
-    expect(visit.page.locator("#about")).to_contain_text("Do not use them")
-
-
-def test_a_download_that_fails_is_told_of(browser, toy_pack, tmp_path):
-    # An unreachable proxy stands for a machine without internet.
-    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1,localhost"}
-    with served(tmp_path, "--pack", toy_pack, **nowhere) as app:
-        visit = Visit(browser, app.url, DESKTOP)
-        visit.tab("Models & about")
-        visit.page.get_by_label("I have read the licences").check()
-        visit.page.locator("#fetch").click()
-        notice = visit.page.locator("#fetch-notice")
-        expect(notice).to_contain_text("buffalo_s.zip could not be downloaded", timeout=90_000)
-        expect(notice).to_contain_text("check the internet connection")
-        assert "Traceback" not in app.output
-        visit.close()
 
 
 @pytest.mark.parametrize("name", TABS)

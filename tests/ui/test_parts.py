@@ -12,7 +12,6 @@ from faceinsight import FaceInsightError, MediaError, PackError
 from faceinsight.drawing import DrawOptions
 from faceinsight.packs import locate
 from faceinsight.ui import Engine
-from faceinsight.ui.about_tab import download_progress, pack_rows
 from faceinsight.ui.engine import as_page_error, friendly
 from faceinsight.ui.examples import example_pictures
 from faceinsight.ui.image_tab import MAX_PHOTOS, Photo
@@ -54,7 +53,7 @@ def test_newly_fetched_packs_are_found(monkeypatch, toy_pack, isolated_home, tmp
     engine = Engine()
     (isolated_home / ".faceinsight").mkdir()
     (isolated_home / ".faceinsight" / "mine").symlink_to(toy_pack)
-    engine.forget()
+    engine.forget("auto")
     assert engine.default == "mine"
     assert engine.problem() is None
 
@@ -92,7 +91,7 @@ def test_a_pack_that_is_loading_keeps_nobody_from_a_loaded_one(toy_pack, monkeyp
     engine = Engine(toy_pack)
     loaded, go_on = engine.analyzer(), threading.Event()
     monkeypatch.setattr("faceinsight.ui.engine.FaceAnalyzer", lambda *_, **__: go_on.wait(20))
-    monkeypatch.setattr(engine, "choices", lambda: ("slow",))
+    monkeypatch.setattr(engine, "_may_be_chosen", lambda pack: True)
     with ThreadPoolExecutor() as pool:
         slow = pool.submit(engine.analyzer, "slow")
         try:
@@ -126,19 +125,10 @@ def test_tables_and_summaries(toy_analyzer, two_faces):
 def test_progress_in_words():
     assert progress(0.5, 65) == "50% · about 1 min 5 s left"
     assert progress(0, None) == "starting"
-    seen = []
-    download_progress(lambda *step: seen.append(step))("m.onnx", 1_000_000, 2_000_000)
-    assert seen == [(0.5, "m.onnx: 1.0 of 2.0 MB")]
 
 
 def test_examples_come_with_installed_packages():
     assert [path.name for path in example_pictures()] == ["t1.jpg", "astronaut.png"]
-
-
-def test_the_table_of_packs():
-    rows = pack_rows()
-    assert {row[0] for row in rows} == {"compact", "buffalo_s", "buffalo_l"}
-    assert all(len(row) == 6 for row in rows)
 
 
 @pytest.mark.parametrize("sent", [None, "x", 7, {}, {"photos": 3}, {"photos": [{}]}, {"photos": []}])
