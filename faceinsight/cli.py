@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +18,7 @@ from faceinsight.commands.analysis import add_analysis
 from faceinsight.commands.batch import add_batch
 from faceinsight.commands.models import add_models
 from faceinsight.errors import FaceInsightError
+from faceinsight.logs import set_up
 from faceinsight.options import DEBUG, MODELS, PAGE, add_options, settle
 from faceinsight.stopping import Terminated, exit_status, stoppable
 
@@ -115,10 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FaceInsightError as error:
         print(f"faceinsight: {error}", file=sys.stderr)
         return 1
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    logging.getLogger("faceinsight").setLevel(logging.DEBUG if args.debug else logging.ERROR)
-    if not args.debug:
-        logging.getLogger("uvicorn.error").addFilter(_without_traceback)
+    set_up(getattr(args, "log_format", "text"), args.debug)
     # The page is stopped by these, and says itself how.
     stops = nullcontext() if args.run is _app else stoppable()
     try:
@@ -142,14 +140,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """Makes one line of what a web server says of a request that it could not answer."""
-    if record.exc_info and record.exc_info[1] is not None:
-        record.msg, record.args = "A request failed (%s); --debug shows where.", (repr(record.exc_info[1]),)
-        record.exc_info = record.exc_text = None
-    return True
-
-
 def _help(parser: argparse.ArgumentParser) -> int:
     parser.print_help()
     return 0
@@ -160,8 +150,9 @@ def _app(args: argparse.Namespace) -> NoReturn:
     from faceinsight.ui import LaunchOptions, launch
     from faceinsight.ui.limits import Limits, frames_of
 
-    chosen = {option.name: getattr(args, option.name) for option in (*MODELS, *PAGE)}
-    launch(LaunchOptions(limits=Limits.of(os.environ), frames=frames_of(os.environ), **chosen))
+    chosen = {option.name: getattr(args, option.name) for option in (*MODELS, *PAGE) if option.name != "max_visitors"}
+    limits = replace(Limits.of(os.environ), max_visitors=args.max_visitors)
+    launch(LaunchOptions(limits=limits, frames=frames_of(os.environ), **chosen))
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads that analyse a clip would be waited for, or be cut short within native code that then aborts.

@@ -92,7 +92,7 @@ def wait_for_page(app: App) -> None:
             time.sleep(0.1)
             continue
         # The page answers a moment before the app says so.
-        while "Press Ctrl+C" not in app.output and time.monotonic() < deadline:
+        while not ("Press Ctrl+C" in app.output or '"event": "started"' in app.output) and time.monotonic() < deadline:
             time.sleep(0.05)
         return
     raise AssertionError(f"no page after {START_S} s: {app.output}")

@@ -26,6 +26,10 @@ VALUES = {
     "--root-path": ("/faces", "/faces"),
     "--trusted-proxies": ("10.0.0.0/8,::1", "10.0.0.0/8,::1"),
     "--auth": ("ann:s:cret", ("ann", "s:cret")),
+    "--max-visitors": ("30", 30),
+    "--metrics-token": ("0123456789", "0123456789"),
+    "--log-format": ("json", "json"),
+    "--mcp": ("on", True),
     "--share": ("yes", True),
     "--allow-fetch": ("1", True),
     "--debug": ("1", True),
@@ -36,6 +40,10 @@ WRONG = {
     "--root-path": "faces/",
     "--trusted-proxies": "proxy.example",
     "--auth": "ann",
+    "--max-visitors": "0",
+    "--metrics-token": "short",
+    "--log-format": "xml",
+    "--mcp": "perhaps",
     "--share": "perhaps",
     "--allow-fetch": "ask me",
     "--debug": "2",
@@ -43,6 +51,10 @@ WRONG = {
 
 
 each_option = pytest.mark.parametrize("option", [*MODELS, *PAGE], ids=lambda option: option.name)
+
+
+def value_of(options: LaunchOptions, option: Option):
+    return getattr(options.limits if option.name == "max_visitors" else options, option.name)
 
 
 @pytest.fixture
@@ -71,21 +83,17 @@ def unended(app):
     return run
 
 
-@pytest.mark.parametrize(
-    "option", [option for option in OPTIONS if option is not DEBUG], ids=lambda option: option.name
-)
+@each_option
 def test_the_environment_says_what_the_command_line_can(option, launched, monkeypatch):
     text, value = VALUES[option.flag]
     monkeypatch.setenv(option.variable, text)
-    assert getattr(launched(), option.name) == value
+    assert value_of(launched(), option) == value
 
 
-@pytest.mark.parametrize(
-    "option", [option for option in OPTIONS if option is not DEBUG], ids=lambda option: option.name
-)
+@each_option
 def test_the_command_line_says_it_as_well(option, launched):
     text, value = VALUES[option.flag]
-    assert getattr(launched(*((option.flag,) if value is True else (option.flag, text))), option.name) == value
+    assert value_of(launched(*((option.flag,) if value is True else (option.flag, text))), option) == value
 
 
 def test_the_command_line_goes_before_the_environment(launched, monkeypatch):
@@ -121,7 +129,7 @@ def test_a_wrong_command_line_names_the_option(capsys):
 
 def test_the_page_takes_every_option():
     fields = {field.name for field in dataclasses.fields(LaunchOptions)}
-    assert {option.name for option in (*MODELS, *PAGE)} <= fields
+    assert {option.name for option in (*MODELS, *PAGE)} - fields == {"max_visitors"}
 
 
 def test_the_manual_lists_every_option_and_every_limit():
@@ -132,6 +140,8 @@ def test_the_manual_lists_every_option_and_every_limit():
         assert row, option.flag
         assert row[1].strip("` ") == default, option.flag
     for field in dataclasses.fields(Limits):
+        if field.name == "max_visitors":
+            continue  # an option as well
         row = re.search(rf"^\| `FACEINSIGHT_{field.name.upper()}` \| (.*?) \| (.*?) \|$", manual, re.M)
         assert row, field.name
         assert row[1] == f"{field.default:g}", field.name

@@ -13,7 +13,9 @@ from http import HTTPStatus
 from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
 
+from faceinsight.ui import metrics
 from faceinsight.ui.limits import Limits
+from faceinsight.ui.presence import ARRIVE_S, Presence
 from faceinsight.ui.rates import AT, AtOnce, Rate
 from faceinsight.ui.visitors import KEY, Scope, Tokens, Visitor, address_of
 
@@ -35,7 +37,14 @@ AROUND_FILES = 100_000
 SMALL_BYTES = 16_000
 
 JSON = re.compile(r"application/([\w.-]+\+)?json\b", re.IGNORECASE)
+FULL = "Too many people are here at the moment: try again in half a minute."
 ELSEWHERE = "This request comes from a page of another host: open FaceInsight itself."
+# What a browser shows that cannot be let in now, until it can.
+WAIT_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>FaceInsight</title>
+<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
+<meta http-equiv="refresh" content="{seconds}"></head>
+<body style="font: 1rem system-ui; max-width: 32rem; margin: 20vh auto; padding: 1rem">
+<h1 style="font-size: 1.5rem">FaceInsight</h1><p role="alert">{sentence}</p></body></html>"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +71,8 @@ def _route(name: str, methods: str, pattern: str, public: bool = False) -> Route
 # What the page, Gradio's clients and the README's commands ask for. The rest of Gradio's routes (direct runs,
 # its proxy, deep links, screen recordings, monitoring, editing) is not for visitors.
 ROUTES = (
-    _route("page", "GET HEAD", r"/", True),
+    _route("page", "GET HEAD", r"/?", True),
+    _route("status", "GET HEAD", r"/healthz|/metrics", True),
     _route("asset", "GET HEAD", r"/(assets|static|svelte)/.+", True),
     _route("asset", "GET HEAD", r"/(favicon\.ico|robots\.txt|manifest\.json|theme\.css|pwa_icon(/\d+)?)", True),
     _route("asset", "GET HEAD", r"/gradio_api/(theme\.css|startup-events)", True),
@@ -76,6 +86,7 @@ ROUTES = (
     _route("work", "POST", r"/gradio_api/stream/[^/]+"),
     _route("small", "POST", r"/gradio_api/(cancel|reset/?|stream/[^/]+/close)"),
     _route("upload", "POST", r"/gradio_api/upload"),
+    _route("mcp", "POST", r"/gradio_api/mcp/?"),
 )
 
 
@@ -97,7 +108,15 @@ class RefusedError(Exception):
 class Door:
     """ASGI middleware: who a visitor is, what they may ask for, how often and how much, and from where."""
 
-    def __init__(self, app: ASGIApp, tokens: Tokens, limits: Limits, frames: tuple[str, ...], going_on: AtOnce) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        tokens: Tokens,
+        limits: Limits,
+        frames: tuple[str, ...],
+        going_on: AtOnce,
+        presence: Presence,
+    ) -> None:
         """Stands before an app.
 
         Args:
@@ -107,6 +126,7 @@ class Door:
             frames: Other hosts whose pages may show the page in a frame.
             going_on: Counts the requests that are being answered, by kind, by (kind, visitor's id) and by (kind, AT,
                 address).
+            presence: Which browsers are here.
         """
         self._app = app
         self._tokens = tokens
@@ -114,15 +134,19 @@ class Door:
         self._going_on = going_on
         self._headers = security_headers(frames)
         self._cookies_elsewhere = bool(frames)
+        self._presence = presence
         self._pages = Rate(limits.pages_per_s, PAGES_AT_ONCE)
         self._rates = {"frame": Rate(limits.frames_per_s, limits.frames_per_s * BURST_S)}
         work = Rate(limits.requests_per_s, limits.requests_per_s * BURST_S)
-        self._rates |= dict.fromkeys(("page", "join", "work", "small", "upload", "stream"), work)
+        self._rates |= dict.fromkeys(("page", "join", "work", "small", "upload", "stream", "mcp"), work)
         # A page shows many pictures at once.
-        self._rates["read"] = Rate(limits.requests_per_s * READS, limits.requests_per_s * READS * BURST_S)
+        self._rates["read"] = self._rates["status"] = Rate(
+            limits.requests_per_s * READS, limits.requests_per_s * READS * BURST_S
+        )
         self._passwords = Rate(1 / limits.password_s, limits.passwords)
         upload = limits.upload_mb * 1_000_000 + AROUND_FILES
         self._bytes = {"frame": limits.frame_kb * 1000, "upload": upload, "login": SMALL_BYTES, "small": SMALL_BYTES}
+        self._bytes["mcp"] = limits.mcp_mb * 1_000_000
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles a request, or another event of the server's."""
@@ -138,7 +162,8 @@ class Door:
                 visitor = self._let_in(scope, route, stack)
                 await self._read_no_more(scope, route, receive)
             except RefusedError as refused:
-                await self._refuse(refused, send)
+                metrics.refused.labels(int(refused.status)).inc()
+                await self._refuse(refused, is_page(scope), send)
                 return
             await self._app(scope, receive, self._answer(scope, route, visitor, send))
 
@@ -166,11 +191,23 @@ class Door:
         visitor = self._tokens.visitor(scope)
         scope[KEY] = visitor
         scope["faceinsight.route"] = route
+        self._check_room(route, visitor)
         self._check_rate(scope, route, visitor)
         self._check_number(route, visitor)
         keys = route.name, (route.name, visitor.id), (route.name, AT, visitor.address)
         stack.enter_context(self._going_on.counted(*keys))
         return visitor
+
+    def _check_room(self, route: Route, visitor: Visitor) -> None:
+        """Refuses a browser too many; who is here already stays, and what everybody may see costs nothing."""
+        if route.public and route.name != "page":
+            return
+        if not visitor.browser:
+            there_is = route.name != "page" or not self._presence.is_full()
+        else:
+            there_is = self._presence.come(visitor.id)
+        if not there_is:
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, FULL, 30)
 
     def _check_rate(self, scope: Scope, route: Route, visitor: Visitor) -> None:
         limits, wait_s = self._limits, 0.0
@@ -190,9 +227,9 @@ class Door:
 
     def _check_number(self, route: Route, visitor: Visitor) -> None:
         limits = self._limits
-        most = {"stream": limits.streams, "upload": limits.uploads}.get(route.name)
+        most = {"stream": limits.streams, "upload": limits.uploads, "mcp": limits.jobs}.get(route.name)
         if most is not None and self._going_on[route.name, visitor.id] >= limits.share(most, visitor.browser):
-            what = "uploads" if route.name == "upload" else "pages open"
+            what = {"upload": "uploads", "mcp": "jobs"}.get(route.name, "pages open")
             raise RefusedError(
                 HTTPStatus.TOO_MANY_REQUESTS, f"You have too many {what} at once: wait for one to end.", 5
             )
@@ -202,6 +239,9 @@ class Door:
         if route.name == "stream" and self._going_on["stream"] >= limits.open_streams:
             sentence = "Too many people are here at the moment: try again in a minute."
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, 60)
+
+        if route.name == "mcp" and self._going_on["mcp"] >= limits.queue:
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "Too many jobs wait: try again in a moment.", 5)
 
     async def _read_no_more(self, scope: Scope, route: Route, receive: Receive) -> None:
         """Refuses a body by what is said of it, which the server holds its sender to."""
@@ -214,7 +254,7 @@ class Door:
             )
         most = self._bytes.get(route.name, self._limits.request_kb * 1000)
         length = headers.get("content-length", "0")
-        if route.name in ("frame", "join", "work") and not JSON.match(headers.get("content-type", "")):
+        if route.name in ("frame", "join", "work", "mcp") and not JSON.match(headers.get("content-type", "")):
             raise RefusedError(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The request is no JSON: send it as application/json."
             )
@@ -236,7 +276,9 @@ class Door:
                         self._passwords.give_back(address_of(scope))
                     self._mend_cookies(message)
                 if new and message["status"] == HTTPStatus.OK:
-                    headers.append("Set-Cookie", self._tokens.cookie(scope))
+                    token = self._tokens.new()
+                    self._presence.come(self._tokens.id_of(token), ARRIVE_S)
+                    headers.append("Set-Cookie", self._tokens.cookie(scope, token))
             await send(message)
 
         return answer
@@ -249,11 +291,14 @@ class Door:
             for name, value in message["headers"]
         ]
 
-    async def _refuse(self, refused: RefusedError, send: Send) -> None:
+    async def _refuse(self, refused: RefusedError, page: bool, send: Send) -> None:
         body = json.dumps({"detail": refused.sentence}).encode()
+        if page and refused.wait_s:
+            body = WAIT_PAGE.format(sentence=refused.sentence, seconds=math.ceil(refused.wait_s)).encode()
         message: Message = {"type": "http.response.start", "status": int(refused.status), "headers": []}
         headers = MutableHeaders(scope=message)
-        headers.update({"Content-Type": "application/json", "Content-Length": str(len(body)), **self._headers})
+        kind = "text/html; charset=utf-8" if body.startswith(b"<") else "application/json"
+        headers.update({"Content-Type": kind, "Content-Length": str(len(body)), **self._headers})
         if refused.wait_s:
             headers["Retry-After"] = str(math.ceil(refused.wait_s))
         await send(message)
@@ -304,6 +349,11 @@ def is_foreign(scope: Scope) -> bool:
     hosts = (headers.get("host"), headers.get("x-forwarded-host", "").split(",")[0].strip())
     host = origin.partition("://")[2]
     return not host or host not in hosts
+
+
+def is_page(scope: Scope) -> bool:
+    """Says whether a browser asks for the page itself, to be looked at."""
+    return get_route_path(scope) in ("", "/") and "text/html" in Headers(scope=scope).get("accept", "")
 
 
 async def _drain(receive: Receive) -> None:

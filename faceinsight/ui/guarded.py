@@ -12,6 +12,7 @@ from faceinsight.ui.door import ASGIApp, Door
 from faceinsight.ui.file_routes import FileRoutes
 from faceinsight.ui.files import store
 from faceinsight.ui.limits import Limits
+from faceinsight.ui.presence import Presence
 from faceinsight.ui.rates import AT, AtOnce
 from faceinsight.ui.sessions import Sessions, json_of
 from faceinsight.ui.visitors import Tokens, visitor_of
@@ -39,13 +40,18 @@ class GuardedApp(App):
         self._frames = frames
         self._visitor_tokens = Tokens(hosted=bool(frames), path=root_path or "/")
         self._going_on = AtOnce()
+        self.presence = Presence(limits.max_visitors, lambda visitor: self._going_on["stream", visitor] > 0)
+        # What stands behind the door and before Gradio, the last one outermost.
+        self.inside: list[Callable[[ASGIApp], ASGIApp]] = [FileRoutes]
         self.sessions = Sessions(self, limits, on_forget)
         super().__init__(default_response_class=ORJSONResponse, dependencies=[Depends(_guard)])
 
     def build_middleware_stack(self) -> ASGIApp:
         """Returns the whole app, the door outermost."""
-        inside = FileRoutes(super().build_middleware_stack())
-        return Door(inside, self._visitor_tokens, self._limits, self._frames, self._going_on)
+        inside: ASGIApp = super().build_middleware_stack()
+        for wrap in self.inside:
+            inside = wrap(inside)
+        return Door(inside, self._visitor_tokens, self._limits, self._frames, self._going_on, self.presence)
 
     def check_login(self, request: Request) -> None:
         """Refuses who has not logged in what only some of Gradio's routes refuse.

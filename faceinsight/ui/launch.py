@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import os
@@ -10,24 +11,30 @@ import socket
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import gradio as gr
 
 from faceinsight.errors import FaceInsightError
+from faceinsight.logs import JSON, event
 from faceinsight.packs import AUTO
 from faceinsight.resources import asset
 from faceinsight.stopping import stoppable
+from faceinsight.ui import metrics
 from faceinsight.ui.demo import build_demo
+from faceinsight.ui.door import ASGIApp
 from faceinsight.ui.engine import Engine
 from faceinsight.ui.examples import CLIP, example_pictures, write_example_clip
-from faceinsight.ui.files import store
+from faceinsight.ui.files import FileStore, store
 from faceinsight.ui.guarded import GuardedApp
 from faceinsight.ui.janitor import Janitor, run_files
 from faceinsight.ui.limits import Limits
 from faceinsight.ui.live import Visitors
 from faceinsight.ui.managing import Managers
+from faceinsight.ui.room import bytes_in
 from faceinsight.ui.scripts import scripts_folder
+from faceinsight.ui.status_routes import StatusRoutes
 from faceinsight.ui.theme import build_theme
 
 log = logging.getLogger(__name__)
@@ -60,6 +67,9 @@ class LaunchOptions:
         trusted_proxies: Addresses of servers before this one that say who the visitors are, with commas between.
         allow_fetch: Whether visitors may download and remove model packs; where None, those who have logged in, and
             those on this machine.
+        metrics_token: What whoever reads /metrics has to send; None for nobody.
+        log_format: "text" or "json".
+        mcp: Whether MCP clients may call the endpoints.
         limits: How much a visitor may have.
         frames: Other hosts whose pages may show this one in a frame, as "https://example.org".
     """
@@ -74,6 +84,9 @@ class LaunchOptions:
     root_path: str = ""
     trusted_proxies: str = "127.0.0.1"
     allow_fetch: bool | None = None
+    metrics_token: str | None = None
+    log_format: str = "text"
+    mcp: bool = False
     limits: Limits = Limits()
     frames: tuple[str, ...] = ()
 
@@ -126,24 +139,16 @@ def _serve(options: LaunchOptions) -> None:
             options.allow_fetch, options.host, options.share, options.auth is not None, options.root_path
         )
         demo = build_demo(engine, visitors, managers)
-        start(demo, options, visitors)
+        app = GuardedApp(options.limits, options.frames, visitors.forget, options.root_path)
+        if options.mcp:
+            app.inside.append(mcp_routes(demo, options))
+        app.inside.append(lambda inside: StatusRoutes(inside, options.metrics_token, lambda: engine.problem() is None))
+        watch(app, visitors, files)
+        start(demo, options, app)
         engine.reader.prepare()
         # Beside the page, which need not wait for it.
         threading.Thread(target=write_example_clip, args=(store().page / CLIP,), daemon=True).start()
-        print(f"FaceInsight is at {demo.local_url.rstrip('/')}", flush=True)
-        if problem is None:
-            print(engine.status().replace("**", "").replace("  \n", "\n"), flush=True)
-        else:
-            print(f"It cannot analyse faces yet. {problem}", flush=True)
-        if demo.share_url:
-            print(f"For one week also at {demo.share_url}", flush=True)
-        elif options.share:
-            print(
-                "There is no share link: Gradio's tunnel helper could not be downloaded or could "
-                "not connect. The page is served on this machine only.",
-                flush=True,
-            )
-        print("Press Ctrl+C to stop.", flush=True)
+        _announce(demo, options, engine, problem)
         try:
             while True:
                 time.sleep(60)
@@ -154,13 +159,66 @@ def _serve(options: LaunchOptions) -> None:
             closing.join(CLOSE_S)
 
 
-def start(demo: gr.Blocks, options: LaunchOptions, visitors: Visitors) -> None:
+def _announce(demo: gr.Blocks, options: LaunchOptions, engine: Engine, problem: str | None) -> None:
+    """Says where the page is, and what is to be known about it."""
+    if options.log_format == JSON:
+        analyzer = None if problem is not None else engine.analyzer()
+        runs = {"pack": analyzer.pack.name, "provider": analyzer.providers[0]} if analyzer else {"problem": "no models"}
+        event(log, "started", host=options.host, port=options.port, shared=bool(demo.share_url), **runs)
+        return
+    lines = [f"FaceInsight is at {demo.local_url.rstrip('/')}"]
+    if problem is None:
+        lines.append(engine.status().replace("**", "").replace("  \n", "\n"))
+    else:
+        lines.append(f"It cannot analyse faces yet. {problem}")
+    if options.mcp:
+        lines.append(f"MCP clients find its tools at {demo.local_url.rstrip('/')}/gradio_api/mcp/")
+    if demo.share_url:
+        lines.append(f"For one week also at {demo.share_url}")
+    elif options.share:
+        lines.append(
+            "There is no share link: Gradio's tunnel helper could not be downloaded or could not connect. The page is "
+            "served on this machine only."
+        )
+    print(*lines, "Press Ctrl+C to stop.", sep="\n", flush=True)
+
+
+def mcp_routes(demo: gr.Blocks, options: LaunchOptions) -> Callable[[ASGIApp], ASGIApp]:
+    """Returns what answers MCP clients.
+
+    Raises:
+        LaunchError: If its library is not installed.
+    """
+    try:
+        from faceinsight.ui.mcp_routes import McpRoutes
+    except ModuleNotFoundError as error:
+        raise LaunchError(
+            "--mcp needs the package mcp, which is not here: run `uv sync --inexact --extra mcp` or `pip install mcp`."
+        ) from error
+    return lambda inside: McpRoutes(inside, demo, options.limits, options.auth)
+
+
+def watch(app: GuardedApp, visitors: Visitors, files: FileStore) -> None:
+    """Has /metrics tell how many people and files there are."""
+    metrics.watch("visitors", "Browsers that have the page open.", lambda: len(app.presence))
+    for name, about in (
+        ("places", "Places at the camera."),
+        ("places_taken", "Places at the camera that are taken."),
+        ("places_line", "Visitors who wait for a place at the camera."),
+    ):
+        metrics.watch(name, about, functools.partial(lambda key: visitors.places()[key], name))
+    metrics.watch("disk_bytes", "What files of visitors take on the disk.", lambda: bytes_in(files.visitors))
+    metrics.watch("queue_jobs", "Jobs that wait.", lambda: len(app.get_blocks()._queue))
+    logging.getLogger().addHandler(metrics.CountErrors(logging.ERROR))
+
+
+def start(demo: gr.Blocks, options: LaunchOptions, app: GuardedApp) -> None:
     """Starts the server and returns while it runs.
 
     Args:
         demo: The page.
         options: How to serve it.
-        visitors: The people at its camera.
+        app: The web app that is to serve it.
     """
     # In the head, as Gradio would rewrite the selectors of its `css`.
     style = asset("style.css").read_text(encoding="utf-8")
@@ -191,5 +249,5 @@ def start(demo: gr.Blocks, options: LaunchOptions, visitors: Visitors) -> None:
             max_threads=limits.open_streams,
             prevent_thread_lock=True,
             inbrowser=False,
-            _app=GuardedApp(limits, options.frames, visitors.forget, options.root_path),
+            _app=app,
         )

@@ -35,6 +35,7 @@ class Limits:
         upload_mb: Megabytes of one upload.
         frame_kb: Kilobytes of a camera's frame, as it is sent.
         request_kb: Kilobytes of any other request.
+        mcp_mb: Megabytes of a request by the Model Context Protocol, which may hold a picture or a clip.
         frames_per_s: Frames a second.
         requests_per_s: Other requests a second that ask for work.
         pages_per_s: Pages a second that browsers at one address open for the first time.
@@ -52,6 +53,7 @@ class Limits:
         address_mb: Those of all visitors at one address.
         disk_mb: Those of all visitors.
         free_mb: Megabytes of the disk that are left free.
+        max_visitors: Browsers with the page open.
         program_share: How many visitors the programs at one address count for.
         passwords: Wrong passwords of an address in a row.
         password_s: Seconds until it may try one more.
@@ -64,6 +66,7 @@ class Limits:
     upload_mb: int = 500
     frame_kb: int = 1000
     request_kb: int = 1000
+    mcp_mb: int = 16
     frames_per_s: float = 60.0
     requests_per_s: float = 50.0
     pages_per_s: float = 5.0
@@ -81,6 +84,7 @@ class Limits:
     address_mb: int = 4000
     disk_mb: int = 8000
     free_mb: int = 500
+    max_visitors: int = 100
     program_share: int = 4
     passwords: int = 5
     password_s: float = 10.0

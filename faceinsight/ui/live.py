@@ -19,7 +19,7 @@ from faceinsight.errors import FaceInsightError, MediaError
 from faceinsight.export import rows_of
 from faceinsight.media.jpeg import decode_frame
 from faceinsight.stream import FaceStream
-from faceinsight.ui import views
+from faceinsight.ui import metrics, views
 from faceinsight.ui.engine import Engine, as_page_error
 from faceinsight.ui.limits import Limits
 from faceinsight.ui.parts import Settings
@@ -116,6 +116,10 @@ class Visitors:
         # One frame at a time uses every core already; whoever came first is next.
         self._limiter = anyio.CapacityLimiter(1)
 
+    def places(self) -> dict[str, int]:
+        """Returns how many places there are, are taken, and are waited for."""
+        return {"places": self._places.count, "places_taken": self._places.taken, "places_line": self._places.waiting}
+
     def __len__(self) -> int:
         """How many visitors something is kept of."""
         return len(self._visitors)
@@ -136,12 +140,21 @@ class Visitors:
             `problem`, a sentence, with `line` (the number in the line) where there is no place yet.
         """
         came = time.perf_counter()
+        answer = await self._answer(session, data, (visitor or session, address), came)
+        outcome = "late" if "late" in answer else "waiting" if "line" in answer else "problem"
+        if "ms" in answer:
+            outcome = "analysed"
+            metrics.frame_seconds.observe(answer["ms"] / 1000)
+        metrics.frames.labels(outcome).inc()
+        return answer
+
+    async def _answer(self, session: str, data: Any, who: tuple[str, str], came: float) -> Answer:
         try:
             sent = Sent.of(data)
             if session not in self._places:
                 # Who sends no picture of a camera gets none.
                 await run_sync(decode, sent.picture, limiter=self._limiter)
-            number = self._places.ask(session, visitor or session, address)
+            number = self._places.ask(session, *who)
             if number != 0:
                 return self._wait(number)
             kept = self._kept(session)

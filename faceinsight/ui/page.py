@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
 from gradio.routes import App
 
+from faceinsight.logs import event
+from faceinsight.ui import metrics
 from faceinsight.ui.engine import as_page_error
 from faceinsight.ui.files import folder_now, store, working_in
 from faceinsight.ui.visitors import Visitor, visitor_of
+
+log = logging.getLogger(__name__)
 
 NOBODY = Visitor("nobody", browser=False)
 
@@ -25,6 +33,25 @@ _keep_apart(Block, "GRADIO_CACHE")
 _keep_apart(App, "uploaded_file_dir")
 
 
+@contextmanager
+def _counted(name: str) -> Iterator[None]:
+    """Tells /metrics and the log how work on an event went."""
+    outcome, began = "ok", time.perf_counter()
+    try:
+        yield
+    except gr.Error:
+        outcome = "refused"
+        raise
+    except BaseException:
+        outcome = "failed"
+        raise
+    finally:
+        seconds = time.perf_counter() - began
+        metrics.event_seconds.labels(name).observe(seconds)
+        metrics.events.labels(name, outcome).inc()
+        event(log, "event", endpoint=name, outcome=outcome, ms=round(seconds * 1000, 1))
+
+
 class Page(gr.Blocks):
     """A page whose events see no file but those that their visitor may use.
 
@@ -36,6 +63,13 @@ class Page(gr.Blocks):
         self, block_fn: Any, inputs: list[Any], state: Any = None, request: Any = None, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
         """Does what an event asks for: all ways to a handler lead through here, whatever the route."""
+        name = block_fn.api_name if block_fn.api_visibility == "public" and block_fn.api_name else "page"
+        with _counted(str(name)):
+            return await self._process(block_fn, inputs, state, request, *args, **kwargs)
+
+    async def _process(
+        self, block_fn: Any, inputs: list[Any], state: Any, request: Any, *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
         visitor = visitor_of(request) if isinstance(request, gr.Request) else NOBODY
         try:
             inputs, found = store().admit(inputs, visitor)

@@ -48,6 +48,11 @@ class Places:
         return page in self._seated or page in self._waiting
 
     @property
+    def taken(self) -> int:
+        """How many are at the camera."""
+        return len(self._seated)
+
+    @property
     def waiting(self) -> int:
         """How many wait."""
         return len(self._waiting)

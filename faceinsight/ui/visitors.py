@@ -71,20 +71,24 @@ class Tokens:
         address = _id_of("address", address_of(scope))
         for name, value in Headers(scope=scope).items():
             if name == "cookie" and self.knows(token := cookie_parser(value).get(self.cookie_name(scope), "")):
-                return Visitor(_id_of("token", token), browser=True, address=address)
+                return Visitor(self.id_of(token), browser=True, address=address)
         return Visitor(address, browser=False, address=address)
 
     def cookie_name(self, scope: Scope) -> str:
         """Returns the cookie's name: a host's ports share their cookies, and each may serve a page."""
         return f"faceinsight-{(scope.get('server') or ('', 0))[1] or 0}"
 
-    def cookie(self, scope: Scope) -> str:
-        """Returns the value of a Set-Cookie header with a new token."""
+    def id_of(self, token: str) -> str:
+        """Returns the id of the visitor with a token."""
+        return _id_of("token", token)
+
+    def cookie(self, scope: Scope, token: str | None = None) -> str:
+        """Returns the value of a Set-Cookie header with a token, a new one where None."""
         if self._hosted:
             rules = "SameSite=None; Secure; Partitioned"
         else:
             rules = "SameSite=Lax" + ("; Secure" if scope.get("scheme") == "https" else "")
-        return f"{self.cookie_name(scope)}={self.new()}; Path={self._path}; HttpOnly; {rules}"
+        return f"{self.cookie_name(scope)}={token or self.new()}; Path={self._path}; HttpOnly; {rules}"
 
     def _sign(self, token: str) -> str:
         return hmac.digest(self._secret, token.encode(errors="replace"), "sha256").hex()

@@ -1,0 +1,62 @@
+"""Which visitors are here, so that no more come in than there is room for."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+# Whoever has loaded the page comes back for the rest of it within this, else it was no browser.
+ARRIVE_S = 5.0
+# Who has no page open and was not heard of for so long has gone.
+AWAY_S = 30.0
+# How often those who have gone are looked for.
+EVERY_S = 1.0
+
+
+class Presence:
+    """The visitors who have the page open, or asked for something of late; browsers alone."""
+
+    def __init__(self, most: int, has_open: Callable[[str], bool]) -> None:
+        """Begins with nobody.
+
+        Args:
+            most: How many may be here.
+            has_open: Says whether the visitor of an id has a page open.
+        """
+        self._most = most
+        self._has_open = has_open
+        # Until when each one counts, if nothing else is heard.
+        self._until: dict[str, float] = {}
+        self._cleared = -math.inf
+
+    def __len__(self) -> int:
+        """How many are here."""
+        now = time.monotonic()
+        if now - self._cleared > EVERY_S:
+            self._cleared = now
+            for visitor in [name for name, until in self._until.items() if until < now]:
+                if self._has_open(visitor):
+                    self._until[visitor] = now + AWAY_S
+                else:
+                    del self._until[visitor]
+        return len(self._until)
+
+    def come(self, visitor: str, seconds: float = AWAY_S) -> bool:
+        """Lets a visitor in, or notes that one who is here was heard of.
+
+        Args:
+            visitor: The visitor's id.
+            seconds: How long that counts.
+
+        Returns:
+            Whether there is room.
+        """
+        if visitor not in self._until and self.is_full():
+            return False
+        self._until[visitor] = max(self._until.get(visitor, 0.0), time.monotonic() + seconds)
+        return True
+
+    def is_full(self) -> bool:
+        """Says whether there is room for nobody else."""
+        return len(self) >= self._most
