@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import re
 
 import pytest
@@ -12,7 +11,6 @@ from faceinsight import cli
 from faceinsight.options import DEBUG, MODELS, PAGE, Option, OptionError
 from faceinsight.ui import LaunchOptions
 from faceinsight.ui.limits import Limits
-from faceinsight.ui.room import Room
 from tests.conftest import ROOT
 
 OPTIONS = (*MODELS, *PAGE, DEBUG)
@@ -145,5 +143,3 @@ def test_the_manual_lists_every_option_and_every_limit():
         row = re.search(rf"^\| `FACEINSIGHT_{field.name.upper()}` \| (.*?) \| (.*?) \|$", manual, re.M)
         assert row, field.name
         assert row[1] == f"{field.default:g}", field.name
-    for name, about in list(inspect.signature(Room).parameters.items())[1:]:
-        assert f"| `FACEINSIGHT_{name.upper()}` | {about.default} |" in manual, name
