@@ -62,7 +62,8 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _fetch(args: argparse.Namespace) -> int:
-    from faceinsight.packs.fetch import Watcher, fetch_pack, missing_files
+    from faceinsight.packs.fetch import fetch_pack, missing_files
+    from faceinsight.packs.transfer import Watcher
 
     missing = missing_files(args.name).values()
     if not missing:

@@ -24,7 +24,8 @@ T = TypeVar("T")
 REDIRECTS = 10
 # Answers that another try may change.
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
-_GONE = (404, 410)
+# Some stores of files forbid what they do not have.
+_GONE = (403, 404, 410)
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 

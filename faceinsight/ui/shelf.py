@@ -12,10 +12,11 @@ from typing import Any
 
 from faceinsight.errors import FaceInsightError, PackError
 from faceinsight.packs import home, load_spec, pack_names
-from faceinsight.packs.fetch import Watcher, fetch_pack, missing_files
+from faceinsight.packs.fetch import fetch_pack, missing_files
 from faceinsight.packs.locate import bundled_models, candidates
 from faceinsight.packs.spec import PackSpec
 from faceinsight.packs.store import FileState, folder_of, inspect_pack, receipt_of, remove_pack
+from faceinsight.packs.transfer import Watcher
 
 Answer = dict[str, Any]
 

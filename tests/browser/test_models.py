@@ -103,6 +103,7 @@ def test_strangers_are_told_who_downloads(browser, with_a_download):
     # As through a server before this one.
     visit.page.set_extra_http_headers({"X-Forwarded-For": "192.0.2.1"})
     visit.page.reload()
+    visit.page.wait_for_selector("#image-input")
     visit.tab("Models & about")
     expect(visit.page.locator("#models-why")).to_contain_text("Whoever runs this page decides")
     expect(visit.page.locator("article[data-pack=buffalo_s] .fi-state")).to_have_text("not here")
