@@ -152,9 +152,9 @@ class FaceStream:
         self._cost: dict[str, float] = {}
         self.reset()
 
-    def reset(self) -> None:
-        """Forgets everybody: ids start at 1."""
-        self.tracker.reset()
+    def reset(self, after: int = 0) -> None:
+        """Forgets everybody: the first id is the one after `after`."""
+        self.tracker.reset(after)
         self._people: dict[Track, _Person] = {}
         self._cuts = CutDetector()
         self._size: tuple[int, ...] | None = None

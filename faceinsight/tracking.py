@@ -213,9 +213,9 @@ class Tracker:
         self.max_lost_s = max_lost_s
         self.reset()
 
-    def reset(self) -> None:
-        """Begins anew: ids start at 1."""
-        self._next_id = 1
+    def reset(self, after: int = 0) -> None:
+        """Begins anew: the first id is the one after `after`."""
+        self._next_id = after + 1
         self._now = -math.inf
         self.cut()
 

@@ -5,6 +5,7 @@ import { draw, hideAll } from "./drawing.js";
 import { LabelLayout } from "./labels.js";
 
 // In pixels of the screen, whatever the picture's own: labels are read there.
+const NARROW = 420; // pixels of a picture in which the words of several people would be all that is seen
 const [LEAST_TEXT, MOST_TEXT, TEXT_SHARE] = [12, 15, 1 / 36];
 
 /** @type {Record<string, number>} */
@@ -89,8 +90,20 @@ export class Overlay {
     this.#places = [];
     if (this.#scene) {
       const text = Math.min(Math.max(Math.min(wide, high) * TEXT_SHARE, LEAST_TEXT), MOST_TEXT);
-      this.#places = draw(pen, this.#scene, wide, high, text, this.#layout, this.#hovered);
+      this.#places = draw(pen, this.#calm(this.#scene, wide), wide, high, text, this.#layout, this.#hovered);
     } else if (this.#hidden) hideAll(pen, this.#media, wide, high);
+  }
+
+  /**
+   * Returns a scene as it suits a narrow screen: of several people who have numbers, only those marked have all words.
+   *
+   * @param {Scene} scene
+   * @param {number} wide
+   */
+  #calm(scene, wide) {
+    if (wide >= NARROW || scene.faces.length < 2) return scene;
+    const marked = (/** @type {number} */ id) => id !== 0 && (id === scene.chosen || id === this.#hovered);
+    return { ...scene, faces: scene.faces.map((face) => (face.tag && !marked(face.id) ? { ...face, lines: [] } : face)) };
   }
 
   /**

@@ -24,9 +24,11 @@ const THUMBNAIL = 96;
 export class Session {
   /** @type {Map<number, Person>} */
   #people = new Map();
+  #dropped = 0;
 
   clear() {
     this.#people.clear();
+    this.#dropped = 0;
   }
 
   /**
@@ -51,7 +53,7 @@ export class Session {
   #dropOne(present) {
     const away = [...this.#people].filter(([id]) => !present.has(id));
     const least = away.toSorted(([, a], [, b]) => a.seconds - b.seconds)[0];
-    if (least) this.#people.delete(least[0]);
+    if (least && this.#people.delete(least[0])) this.#dropped += 1;
   }
 
   /**
@@ -88,6 +90,14 @@ export class Session {
     return [...this.#people.values()].filter(({ seconds }) => seconds >= LEAST_S).map(cardOf);
   }
 
+  /** What is not shown of the session, in words. */
+  get left() {
+    const words = [];
+    if (this.brief) words.push(`Seen for a moment only, and left out: ${this.brief}.`);
+    if (this.#dropped) words.push(`More than ${MAX_PEOPLE} people: those seen for the shortest time were left out (${this.#dropped}).`);
+    return words.join(" ");
+  }
+
   /** How many were seen for a moment only. */
   get brief() {
     return this.#people.size - this.people.length;
@@ -110,42 +120,102 @@ function mean(sums, count) {
   return [...sums].map(([name, sum]) => [name, sum / count, `${Math.round((100 * sum) / count)}%`]);
 }
 
+/**
+ * @typedef {object} Snapshot
+ * @property {HTMLButtonElement} button
+ * @property {HTMLCanvasElement} small
+ * @property {HTMLCanvasElement} shown
+ * @property {boolean} hidden whether no face can be known in it
+ * @property {boolean} saved
+ */
+
 /** The snapshots of a session, each of which is saved by a click. */
 export class Snapshots {
   #strip;
+  #words;
+  /** The newest first. @type {Snapshot[]} */
+  #all = [];
+  #dropped = 0;
+  #blur = false;
 
-  /** @param {HTMLElement} strip */
-  constructor(strip) {
+  /**
+   * @param {HTMLElement} strip
+   * @param {HTMLElement} words where to say what becomes of them
+   */
+  constructor(strip, words) {
     this.#strip = strip;
+    this.#words = words;
+    window.addEventListener("beforeunload", (event) => this.unsaved && event.preventDefault());
+  }
+
+  /** How many were not saved yet. */
+  get unsaved() {
+    return this.#all.filter(({ saved }) => !saved).length;
   }
 
   clear() {
-    this.#strip.replaceChildren();
-    this.#strip.hidden = true;
+    [this.#all, this.#dropped] = [[], 0];
+    this.#show();
   }
 
-  /** @param {HTMLCanvasElement} picture */
-  add(picture) {
-    const taken = new Date();
+  /** Hides those with faces that can be known, or shows them again. @param {boolean} on */
+  blur(on) {
+    this.#blur = on;
+    this.#show();
+  }
+
+  /**
+   * @param {HTMLCanvasElement} picture
+   * @param {boolean} hidden whether its faces are blurred
+   */
+  add(picture, hidden) {
+    const time = new Date().toTimeString().slice(0, 8);
     const button = document.createElement("button");
-    const time = taken.toTimeString().slice(0, 8);
     button.title = "Save this snapshot";
     button.setAttribute("aria-label", `Save the snapshot of ${time}`);
-    const small = Object.assign(document.createElement("canvas"), { width: THUMBNAIL, height: THUMBNAIL });
+    const [small, shown] = [thumbnail(), thumbnail()];
     const scale = THUMBNAIL / Math.min(picture.width, picture.height);
     const [wide, high] = [picture.width * scale, picture.height * scale];
     small.getContext("2d")?.drawImage(picture, (THUMBNAIL - wide) / 2, (THUMBNAIL - high) / 2, wide, high);
-    button.append(small, Object.assign(document.createElement("span"), { textContent: time }));
+    button.append(shown, Object.assign(document.createElement("span"), { textContent: time }));
     picture.toBlob(
       (content) => {
-        const name = `webcam-faces-${time.replaceAll(":", "")}.jpg`;
-        button.addEventListener("click", () => content && save(content, name));
-        this.#strip.prepend(button);
-        while (this.#strip.children.length > MAX_SNAPSHOTS) this.#strip.lastChild?.remove();
-        this.#strip.hidden = false;
+        if (!content) return;
+        const snapshot = { button, small, shown, hidden, saved: false };
+        button.addEventListener("click", () => {
+          save(content, `webcam-faces-${time.replaceAll(":", "")}.jpg`);
+          snapshot.saved = true;
+          this.#show();
+        });
+        this.#all.unshift(snapshot);
+        if (this.#all.length > MAX_SNAPSHOTS && !this.#all.pop()?.saved) this.#dropped += 1;
+        this.#show();
       },
       "image/jpeg",
       0.92,
     );
   }
+
+  #show() {
+    const all = this.#all;
+    this.#strip.replaceChildren(...all.map(({ button }) => button));
+    this.#strip.hidden = !all.length;
+    for (const { small, shown, hidden } of all) {
+      const pen = shown.getContext("2d");
+      if (this.#blur && !hidden && pen) hideAll(pen, small, THUMBNAIL, THUMBNAIL);
+      else pen?.drawImage(small, 0, 0);
+    }
+    const words = [];
+    if (this.unsaved) words.push(`${count(this.unsaved)} not saved yet: a click saves one.`);
+    if (this.#dropped) words.push(`Only the last ${MAX_SNAPSHOTS} are kept: ${count(this.#dropped)} went unsaved.`);
+    if (this.#blur && all.some(({ hidden }) => !hidden)) words.push("Those taken without blur are saved as they were taken.");
+    this.#words.textContent = words.join(" ");
+  }
+}
+
+/** @param {number} n */
+const count = (n) => `${n} ${n === 1 ? "snapshot" : "snapshots"}`;
+
+function thumbnail() {
+  return Object.assign(document.createElement("canvas"), { width: THUMBNAIL, height: THUMBNAIL });
 }

@@ -62,6 +62,7 @@ class Webcam {
   #chosen = null;
   /** Since when the server does not answer, in milliseconds. @type {number | null} */
   #away = null;
+  #highest = 0; // number of a person since the page was opened
   #shownAt = 0;
   #lookAt = 0;
   #readAt = 0;
@@ -86,7 +87,7 @@ class Webcam {
       button: this.#button("csv"),
       words: this.#part("rows"),
     });
-    this.#snapshots = new Snapshots(this.#part("strip"));
+    this.#snapshots = new Snapshots(this.#part("strip"), this.#part("kept"));
     const canvas = /** @type {HTMLCanvasElement} */ (this.#part("timeline"));
     this.#timeline = new Timeline(canvas, colorOf, WINDOW_MS);
     this.#whole = new Timeline(canvas, colorOf, Infinity);
@@ -109,7 +110,10 @@ class Webcam {
       if (row?.dataset.id) choose(Number(row.dataset.id));
     });
     const again = () => this.#state === "off" && this.#showSession();
-    window.addEventListener("faceinsight-settings", again);
+    window.addEventListener("faceinsight-settings", () => {
+      this.#snapshots.blur(blurred());
+      again();
+    });
     new ResizeObserver(again).observe(canvas);
     this.#button("toggle").disabled = false;
   }
@@ -179,13 +183,12 @@ class Webcam {
 
   #showSession() {
     if (!this.#ended) return;
-    const { people, brief } = this.#session;
+    const { people, left } = this.#session;
     const longest = people.toSorted((a, b) => b.seconds - a.seconds)[0];
     const focus = people.find(({ id }) => id === this.#chosen) ?? longest;
     const count = people.length === 1 ? "1 person" : `${people.length || "no"} people`;
     this.#part("notice").textContent = `The last session: ${count} in ${timeOf(this.#ended - this.#began)}`;
-    const left = brief ? ` Seen for a moment only, and left out: ${brief}.` : "";
-    this.#part("note").textContent = `It stays here until the next start.${left}`;
+    this.#part("note").textContent = `It stays here until the next start. ${left}`.trim();
     this.#cards.show(people, this.#chosen, focus?.id ?? null);
     this.#part("mood").hidden = !focus?.emotion;
     if (!focus?.emotion) return;
@@ -221,7 +224,7 @@ class Webcam {
     const looks = takenAt >= this.#lookAt;
     if (looks) this.#lookAt = takenAt + READ_MS;
     const still = blurred() || looks ? copy(frame) : undefined;
-    const result = await this.#stream.send(takenAt, { picture, settings: settings(), record: this.#recording.on });
+    const result = await this.#stream.send(takenAt, { picture, settings: settings(), record: this.#recording.on, after: this.#highest });
     if (!result) return;
     if ("problem" in result) {
       this.#answer = null;
@@ -248,9 +251,10 @@ class Webcam {
     if (this.#away !== null) {
       const away = timeOf(performance.now() - this.#away);
       this.#part("note").textContent =
-        `The server was away for ${away}. What was seen and recorded before is still here; numbers of people may begin anew.`;
+        `The server was away for ${away}. What was seen and recorded before is still here; people have new numbers.`;
       this.#away = null;
     }
+    this.#highest = Math.max(this.#highest, ...answer.faces.map(({ id }) => id));
     this.#motion.take(answer.faces, this.#answer ? (answer.takenAt - this.#answer.takenAt) / 1000 : 0);
     for (const line of [this.#timeline, this.#whole, this.#session]) line.add(answer.faces, answer.takenAt);
     this.#answer = answer;
@@ -340,7 +344,7 @@ class Webcam {
     const scene = this.#scene();
     if (scene) draw(pen, { ...scene, chosen: null }, picture.width, picture.height);
     else if (blurred()) hideAll(pen, picture, picture.width, picture.height);
-    this.#snapshots.add(picture);
+    this.#snapshots.add(picture, blurred());
   }
 }
 

@@ -31,6 +31,8 @@ MAX_BYTES = 2_000_000
 GONE_S = 1800.0
 # A browser counts seconds since the page was opened: nobody's was for a year.
 LATEST_S = 3e7
+# Numbers of people that a page knows go up to here.
+MAX_ID = 1_000_000
 # Seconds without a frame that is newer than the last, while frames come.
 HEAL_S = 3.0
 # Where the visitor sets none: the smallest face, as a share of the frame's longer side.
@@ -53,10 +55,14 @@ class Visitor:
     came_s: float = -math.inf
     stream: FaceStream | None = None
 
-    def stream_of(self, analyzer: FaceAnalyzer, settings: Settings) -> FaceStream:
-        """Returns the visitor's stream, with the settings of now; people keep their ids through all changes."""
+    def stream_of(self, analyzer: FaceAnalyzer, settings: Settings, after: int) -> FaceStream:
+        """Returns the visitor's stream, with the settings of now; people keep their ids through all changes.
+
+        A new stream goes on with the id after `after`.
+        """
         if self.stream is None:
             self.stream = FaceStream(analyzer, smoothing=settings.smoothing, budget_ms=BUDGET_MS, cuts=False)
+            self.stream.reset(after)
         self.stream.renew(analyzer, settings.smoothing)
         self.stream.tracker.det_threshold = settings.det_threshold
         # Between two searches, who walks in would be shown unblurred.
@@ -84,6 +90,7 @@ class Sent:
     time_s: float
     settings: Settings
     record: bool
+    after: int = 0
 
     @classmethod
     def of(cls, data: Any) -> Sent:
@@ -94,7 +101,8 @@ class Sent:
         """
         try:
             settings = Settings.of(tuple(data["settings"]))
-            return cls(data["picture"], float(data["time"]), settings, bool(data.get("record")))
+            after = min(max(int(data.get("after", 0)), 0), MAX_ID)
+            return cls(data["picture"], float(data["time"]), settings, bool(data.get("record")), after)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise MediaError("What came with the camera's frame cannot be read: reload the page.") from error
 
@@ -130,7 +138,8 @@ class Visitors:
         Args:
             session: Whose it is.
             data: `picture` (JPEG in Base64), `time` (seconds on the camera's clock), `settings` (the
-                values of the drawer) and `record` (whether the page records).
+                values of the drawer), `record` (whether the page records) and `after` (the highest number of a person
+                that it knows: who is new to a server that was started anew gets a higher one).
             visitor: Whose session it is, who may have several; None where the session is all there is.
             address: Where the visitor is.
 
@@ -211,7 +220,7 @@ class Visitors:
         visitor.time_s, visitor.came_s = sent.time_s, now
         picture = decode(sent.picture)
         settings = sent.settings
-        stream = visitor.stream_of(analyzer, settings)
+        stream = visitor.stream_of(analyzer, settings, sent.after)
         stream.min_face = settings.min_face or max(picture.shape) * SMALLEST_SHARE
         analysis = stream.process(picture, sent.time_s)
         answer = views.overlay(analysis, settings.draw) | {"status": self._engine.status_of(analyzer, analysis, note)}

@@ -4,6 +4,7 @@ import os
 from typing import NoReturn
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect, sync_playwright
 
@@ -63,3 +64,10 @@ def visit(browser, app):
     visitor = Visit(browser, app.url, DESKTOP)
     yield visitor
     visitor.close()
+
+
+@pytest.fixture
+def photo(tmp_path, two_faces):
+    path = tmp_path / "photo.png"
+    Image.fromarray(two_faces).save(path)
+    return path

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 from faceinsight.ui.scripts import scripts_folder
 
@@ -24,7 +24,17 @@ ARGS = (
 )
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
+# The face before the camera of the Webcam tab's tests moves by so many pixels, there and back in three seconds.
+MOVES = 200
 TABS = ("Webcam", "Image", "Video", "Models & about")
+
+# How much of a canvas is painted, in [0, 1].
+COLOURED = """canvas => {
+    const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    let count = 0;
+    for (let n = 3; n < data.length; n += 4) count += data[n] > 200;
+    return count / (data.length / 4);
+}"""
 
 
 def write_camera(path: Path, frames: list[np.ndarray]) -> Path:
@@ -109,6 +119,17 @@ class Visit:
     def upload(self, where: str, path: Path | str) -> None:
         """Gives a file to an upload component."""
         self.page.set_input_files(f"{where} input[type=file]", str(path))
+
+    def show(self, photo: Path, words: str = "2 faces") -> None:
+        """Chooses a photo, and waits until the page says so much of it."""
+        self.upload("#image-input", photo)
+        expect(self.page.locator("#image-notice")).to_contain_text(words)
+
+    def saved(self, button: str) -> tuple[str, bytes]:
+        """Returns the name and the content of the file that a button saves."""
+        with self.page.expect_download() as caught:
+            self.page.locator(button).click()
+        return caught.value.suggested_filename, Path(caught.value.path()).read_bytes()
 
     def start_camera(self) -> None:
         """Turns the camera on."""

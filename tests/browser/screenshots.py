@@ -7,14 +7,17 @@ the U.S. Navy), both in the public domain.
 from __future__ import annotations
 
 import argparse
+import base64
+import io
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import skimage
 from PIL import Image, ImageEnhance
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from faceinsight.cli import main as run
 from tests.browser.driving import DESKTOP, TABS, Visit, chromium, write_camera
@@ -25,6 +28,7 @@ from tests.serving import served
 from tests.toy_media import write_clip
 
 OUT = ROOT / "assets" / "screenshots"
+FILM_S, FILM_RATE, FILM_WIDTH = 8, 11, 880
 
 
 def moving_views(photo: Image.Image, count: int) -> list[np.ndarray]:
@@ -32,6 +36,51 @@ def moving_views(photo: Image.Image, count: int) -> list[np.ndarray]:
     wide = photo.resize((720, 720))
     drift = [round(30 + 25 * np.sin(2 * np.pi * n / count)) for n in range(count)]
     return [np.asarray(wide.crop((x, 0, x + 640, 480))) for x in drift]
+
+
+def two_people(seconds: float) -> list[np.ndarray]:
+    """Returns 640x480 views, 30 a second, of two people who sway; one of them comes in and leaves again."""
+    first, second = (Image.open(PHOTOS[name]).convert("RGB") for name in ("astronaut.png", "grace_hopper.jpg"))
+    # Both photos begin at the top of a head; where they end is below the picture.
+    first, second = first.resize((600, 600)), second.crop((40, 0, 512, 606)).resize((374, 480))
+    count = round(seconds * 30)
+    views = []
+    for n in range(count):
+        turn = 2 * np.pi * n / count
+        near = first.rotate(3 * np.sin(2 * turn), Image.Resampling.BICUBIC)
+        canvas = near.crop((80, 20, 720, 500))
+        there = np.clip(1.3 - 1.9 * np.cos(turn), 0, 1)
+        place = (round(640 - 330 * there + 14 * np.sin(3 * turn)), round(6 + 6 * np.sin(2 * turn)))
+        canvas.paste((90, 96, 110), (place[0] - 4, 0, 640, 480))
+        canvas.paste(second, place)
+        views.append(np.asarray(canvas))
+    return views
+
+
+def film(page: Page, path: Path, seconds: float) -> None:
+    """Takes a moving picture of a page."""
+    shots: list[tuple[float, bytes]] = []
+    session = page.context.new_cdp_session(page)
+
+    def keep(shot: dict[str, Any]) -> None:
+        shots.append((shot["metadata"]["timestamp"], base64.b64decode(shot["data"])))
+        session.send("Page.screencastFrameAck", {"sessionId": shot["sessionId"]})
+
+    session.on("Page.screencastFrame", keep)
+    session.send("Page.startScreencast", {"format": "jpeg", "quality": 95})
+    page.wait_for_timeout(1000 * seconds + 1000)
+    session.send("Page.stopScreencast")
+    began = shots[0][0]
+    times = [began + n / FILM_RATE for n in range(round(seconds * FILM_RATE))]
+    wanted = [max((shot for shot in shots if shot[0] <= time), key=lambda shot: shot[0]) for time in times]
+    frames = [Image.open(io.BytesIO(content)) for _, content in wanted]
+    size = (FILM_WIDTH, round(frames[0].height * FILM_WIDTH / frames[0].width))
+    small = [frame.resize(size, Image.Resampling.LANCZOS) for frame in frames]
+    options = {"duration": round(1000 / FILM_RATE), "loop": 0, "quality": 60, "method": 6}
+    small[0].save(path, save_all=True, append_images=small[1:], **options)
+    print(
+        f"{path.name}: {len({time for time, _ in wanted})} of {len(times)} frames differ, {path.stat().st_size} bytes"
+    )
 
 
 def archive(folder: Path, clip: Path) -> Path:
@@ -64,6 +113,11 @@ def photograph_report(browser: Browser, folder: Path, pack: str, out: Path) -> N
     page.close()
 
 
+def notice_of(visit: Visit) -> Locator:
+    """Returns where the Webcam tab says how many faces there are."""
+    return visit.page.locator("#webcam-notice")
+
+
 def main() -> None:
     """Starts the app and photographs its tabs."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -88,8 +142,7 @@ def main() -> None:
             visit = Visit(browser, app.url, DESKTOP)
             visit.tab("Webcam")
             visit.start_camera()
-            notice = visit.page.locator("#webcam-notice")
-            expect(notice).to_have_text("1 face", timeout=20_000)
+            expect(notice_of(visit)).to_have_text("1 face", timeout=20_000)
             visit.page.wait_for_timeout(4000)
             visit.screenshot(OUT / "webcam.png")
             visit.stop_camera()
@@ -107,8 +160,16 @@ def main() -> None:
             visit.tab(TABS[3])
             visit.screenshot(OUT / "models.png")
             visit.close()
+            camera = write_camera(folder / "two.mjpeg", two_people(FILM_S))
+            with chromium(playwright, executable, camera) as moving:
+                visit = Visit(moving, app.url, {"width": 1100, "height": 700})
+                visit.tab("Webcam")
+                visit.start_camera()
+                expect(notice_of(visit)).to_have_text("2 faces", timeout=20_000)
+                film(visit.page, OUT / "webcam.webp", FILM_S)
+                visit.close()
             photograph_report(browser, archive(folder / "photos", clip), args.pack, OUT / "report.png")
-    for path in OUT.iterdir():
+    for path in OUT.glob("*.png"):
         # A palette is a third of the size and looks the same.
         Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
 

@@ -119,6 +119,17 @@ def test_no_label_hides_a_face_in_the_page(visit, name):
         visit.page.screenshot(path=str(PICTURES / f"overlay-{Path(name).stem}-{width}.png"))
 
 
+def test_on_a_narrow_screen_only_who_is_marked_has_all_words(visit):
+    def wide(labels):
+        return [n for n, label in enumerate(labels, start=1) if label[2] - label[0] > 50]
+
+    faces, labels, scale = show(visit, FRIENDS, width=PHONE["width"] - 40)
+    assert (len(faces), wide(labels)) == (6, [])
+    x1, y1, x2, y2 = (side * scale for side in faces[2].bbox)
+    visit.page.locator("#picture").click(position={"x": (x1 + x2) / 2, "y": (y1 + y2) / 2})
+    assert wide(visit.page.evaluate("overlay.labels")) == [3]
+
+
 def told(visit):
     return visit.page.evaluate("window.told")
 

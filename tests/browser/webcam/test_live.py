@@ -1,60 +1,20 @@
-"""The Webcam tab in a real browser: the compact pack, and a face that moves from side to side."""
+"""The Webcam tab while the camera is on, in a real browser."""
 
 from __future__ import annotations
 
-import csv
-import io
-import itertools
 import re
 import shutil
-from datetime import datetime, timedelta
-from pathlib import Path
 
-import numpy as np
 import pytest
-import skimage
-from PIL import Image
 from playwright.sync_api import expect
 
-from faceinsight import FaceAnalyzer
-from faceinsight.export import rows_of
 from faceinsight.packs.locate import bundled_models
-from tests.browser.driving import DESKTOP, PHONE, Visit, chromium, write_camera
+from tests.browser.driving import ARGS, COLOURED, DESKTOP, MOVES, PHONE, Visit
 from tests.conftest import ROOT
 from tests.serving import served
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 PICTURES = ROOT / "test-results"
-# The face moves by so many pixels, there and back in three seconds.
-MOVES = 200
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    with served(tmp_path_factory.mktemp("app"), "--pack", "compact") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser(playwright, executable, tmp_path_factory):
-    path = Path(skimage.__file__).parent / "data" / "astronaut.png"
-    photo = Image.open(path).convert("RGB").resize((900, 900))
-    lefts = [round(MOVES * (0.5 - 0.5 * np.cos(2 * np.pi * n / 90))) for n in range(90)]
-    frames = [np.asarray(photo.crop((left, 0, left + 640, 480))) for left in lefts]
-    camera = write_camera(tmp_path_factory.mktemp("camera") / "camera.mjpeg", frames)
-    with chromium(playwright, executable, camera) as running:
-        yield running
-
-
-@pytest.fixture
-def visit(browser, app):
-    visitor = Visit(browser, app.url, DESKTOP)
-    visitor.tab("Webcam")
-    visitor.start_camera()
-    expect(visitor.page.locator("#webcam-table td").first).to_have_text("1", timeout=20_000)
-    yield visitor
-    assert visitor.errors == []
-    visitor.close()
 
 
 def test_labels_follow_the_face_over_the_live_picture(visit, app):
@@ -121,136 +81,6 @@ def test_controls_apply_at_once(visit):
     expect(visit.page.locator("#webcam-table td")).to_have_count(0)
 
 
-# How much of a canvas is painted, in [0, 1].
-COLOURED = """canvas => {
-    const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
-    let count = 0;
-    for (let n = 3; n < data.length; n += 4) count += data[n] > 200;
-    return count / (data.length / 4);
-}"""
-
-
-def snapshot(visit):
-    taken = visit.page.locator("#webcam-strip button")
-    count = taken.count()
-    visit.page.locator("#webcam-snapshot").click()
-    expect(taken).to_have_count(count + 1)
-    with visit.page.expect_download() as caught:
-        taken.first.click()
-    assert re.fullmatch(r"webcam-faces-\d{6}\.jpg", caught.value.suggested_filename)
-    return Image.open(caught.value.path()).convert("RGB")
-
-
-def sharpness(picture, left, right):
-    """How much neighbouring pixels differ where the eyes and mouth are."""
-    face = np.asarray(picture.convert("L").crop((left + 15, 150, right - 15, 260)), np.float32)
-    return np.abs(np.diff(face, axis=1)).mean()
-
-
-def test_a_snapshot_has_labels_and_blur_hides_the_face(visit):
-    clear = snapshot(visit)
-    assert clear.size == (640, 480)
-    colour = np.abs(np.asarray(clear, int) - (86, 180, 233)).sum(axis=2) < 90
-    assert colour.sum() > 200
-    box = np.flatnonzero(colour.any(axis=0))
-    visit.settings()
-    visit.page.get_by_label("Blur faces").check()
-    visit.settings()
-    visit.page.wait_for_timeout(500)
-    blurred = snapshot(visit)
-    box_then = np.flatnonzero((np.abs(np.asarray(blurred, int) - (86, 180, 233)).sum(axis=2) < 90).any(axis=0))
-    assert sharpness(blurred, box_then[0], box_then[-1]) < 0.5 * sharpness(clear, box[0], box[-1])
-    visit.screenshot(PICTURES / "desktop-webcam-blurred.png")
-
-
-def save_csv(visit):
-    with visit.page.expect_download() as caught:
-        visit.page.get_by_role("button", name="Save CSV").click()
-    assert caught.value.suggested_filename == "webcam-faces.csv"
-    return list(csv.DictReader(io.StringIO(Path(caught.value.path()).read_text("utf-8-sig"))))
-
-
-def count_of(words):
-    return int(re.match(r"(\d+) row", words.inner_text())[1])
-
-
-def test_a_recording_is_a_csv_with_ids_and_clock_times(visit, app):
-    box, words = visit.page.get_by_label("Record"), visit.page.locator("#webcam-rows")
-    began = datetime.now().astimezone()
-    box.check()
-    expect(words).to_have_text(re.compile(r"[2-9]\d rows, not saved yet"), timeout=40_000)
-    # The tick shows: the browser draws it.
-    assert box.evaluate("box => getComputedStyle(box).appearance") == "auto"
-    box.uncheck()
-    rows = save_csv(visit)
-    expect(words).to_have_text(f"{len(rows)} rows saved")
-    assert len(rows) >= 20
-    assert {row["track_id"] for row in rows} == {"1"}
-    face, *columns = rows_of(FaceAnalyzer("compact").analyze(skimage.data.astronaut()))[0]
-    assert list(rows[0]) == ["time", "clock", face, "track_id", *columns]
-    times = [float(row["time"]) for row in rows]
-    assert times[0] == pytest.approx(0, abs=2)
-    assert times == sorted(times)
-    clocks = [datetime.fromisoformat(row["clock"]) for row in rows]
-    # With a zone, else these could not be compared.
-    assert began - timedelta(seconds=2) < clocks[0] < clocks[-1] < datetime.now().astimezone() + timedelta(seconds=2)
-    passed = (clocks[-1] - clocks[0]).total_seconds()
-    assert passed == pytest.approx(times[-1] - times[0], abs=0.01)
-    assert not list(app.temporary.rglob("*.csv"))
-
-
-def test_the_page_is_not_left_with_unsaved_rows(visit):
-    asked = []
-
-    def refuse(dialog):
-        asked.append(dialog.type)
-        dialog.dismiss()
-
-    visit.page.on("dialog", refuse)
-    visit.page.get_by_label("Record").check()
-    expect(visit.page.locator("#webcam-rows")).to_have_text(re.compile(r"\d+ rows?, not saved yet"), timeout=40_000)
-    visit.page.close(run_before_unload=True)
-    visit.page.wait_for_timeout(1000)
-    assert asked == ["beforeunload"]
-    visit.page.get_by_label("Record").uncheck()
-    save_csv(visit)
-    with visit.page.expect_event("close"):
-        visit.page.close(run_before_unload=True)
-    assert asked == ["beforeunload"]
-
-
-def test_a_server_that_is_started_anew_costs_no_row_and_nobody_the_tab(browser, tmp_path):
-    with served(tmp_path, "--pack", "compact") as app:
-        visit = Visit(browser, app.url, DESKTOP)
-        visit.tab("Webcam")
-        visit.page.evaluate("window.here = true")
-        notice, words = visit.page.locator("#webcam-notice"), visit.page.locator("#webcam-rows")
-        visit.page.get_by_label("Record").check()
-        expect(words).to_have_text("Recording begins when the camera is on.")
-        visit.start_camera()
-        expect(words).to_have_text(re.compile(r"\d\d rows, not saved yet"), timeout=40_000)
-        app.process.kill()
-        expect(notice).to_contain_text("The server does not answer", timeout=40_000)
-        before = count_of(words)
-        visit.page.wait_for_timeout(3000)
-        assert count_of(words) == before
-        app.start_anew()
-        expect(notice).to_have_text("1 face", timeout=40_000)
-        expect(visit.page.locator("#webcam-note")).to_contain_text("The server was away for 0:")
-        visit.page.wait_for_timeout(3000)
-        assert visit.page.evaluate("window.here")
-        visit.stop_camera()
-        rows = save_csv(visit)
-        assert len(rows) > before
-        times = [float(row["time"]) for row in rows]
-        assert times == sorted(times)
-        assert max(after - time for time, after in itertools.pairwise(times)) > 3
-        # Settings are heard of again, and frames of this visitor are answered: the page got another token.
-        visit.start_camera()
-        expect(notice).to_have_text("1 face", timeout=40_000)
-        visit.close()
-
-
 def on_calls(visit, name, do):
     """Has `do` handle the route of every call of a server function."""
 
@@ -277,42 +107,6 @@ def test_a_pack_without_emotions_says_so(browser, tmp_path):
         expect(visit.page.locator("#webcam-mood")).to_be_hidden()
         assert visit.errors == []
         visit.close()
-
-
-def test_a_session_stays_to_be_looked_at_until_the_next_start(visit):
-    part = lambda name: visit.page.locator(f"#webcam-{name}")  # noqa: E731
-    visit.page.get_by_label("Record").check()
-    part("snapshot").click()
-    expect(part("rows")).to_have_text(re.compile(r"\d+ rows?, not saved yet"), timeout=40_000)
-    visit.page.wait_for_timeout(1500)
-    visit.stop_camera()
-    expect(part("notice")).to_have_text(re.compile(r"The last session: 1 person in \d:\d\d"))
-    expect(part("headline")).to_have_text("The camera is off")
-    expect(part("cards").locator(".fi-card")).to_contain_text("seen 0:")
-    assert part("cards").locator(".fi-bars output").count() >= 7
-    expect(part("who")).to_have_text("Emotion of #1 over the whole time")
-    assert part("timeline").evaluate(COLOURED) > 0.8
-    assert part("cards").locator("canvas").evaluate(COLOURED) > 0.8
-    expect(part("strip").locator("button")).to_have_count(1)
-    expect(visit.page.get_by_label("Record")).not_to_be_checked()
-    # Another tab, and back.
-    visit.tab("Image")
-    visit.tab("Webcam")
-    assert part("timeline").evaluate(COLOURED) > 0.8
-    # With blur, no face of before is shown.
-    clear = part("cards").locator("canvas").evaluate("canvas => canvas.toDataURL()")
-    visit.settings()
-    visit.page.get_by_label("Blur faces").check()
-    visit.settings()
-    visit.page.wait_for_timeout(300)
-    assert part("cards").locator("canvas").evaluate("canvas => canvas.toDataURL()") != clear
-    visit.screenshot(PICTURES / "desktop-webcam-session.png")
-    kept = count_of(part("rows"))
-    visit.start_camera()
-    expect(part("strip").locator("button")).to_have_count(0)
-    expect(visit.page.locator("#webcam-notice")).to_have_text("1 face", timeout=40_000)
-    # Rows that were not saved are never dropped.
-    assert len(save_csv(visit)) == kept
 
 
 def test_a_server_that_does_not_answer_is_said_and_waited_for(visit):
@@ -382,6 +176,45 @@ def test_the_camera_goes_off_at_stop_when_the_tab_is_left_and_when_the_page_is(v
         visit.start_camera()
         expect(visit.page.locator("#webcam-notice")).to_have_text("1 face", timeout=40_000)
         visit.page.wait_for_timeout(500)
+
+
+def test_the_camera_goes_off_where_nobody_looks_for_a_minute(visit):
+    visit.page.evaluate(HOLD)
+    visit.page.evaluate(
+        """() => {
+            const [set, clear] = [window.setTimeout, window.clearTimeout];
+            window.setTimeout = (act, ms, ...rest) => {
+                if (ms === 60000) window.minute = act;
+                return ms === 60000 ? -1 : set(act, ms, ...rest);
+            };
+            window.clearTimeout = (id) => (id === -1 ? delete window.minute : clear(id));
+            window.look = (hidden) => {
+                Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+                document.dispatchEvent(new Event('visibilitychange'));
+            };
+        }"""
+    )
+    visit.page.evaluate("look(true)")
+    assert visit.page.evaluate("typeof minute") == "function"
+    # Who is back sooner finds it on.
+    visit.page.evaluate("look(false)")
+    assert visit.page.evaluate("[typeof minute, track.readyState]") == ["undefined", "live"]
+    visit.page.evaluate("look(true); minute()")
+    assert visit.page.evaluate("track.readyState") == "ended"
+    expect(visit.page.locator("#webcam-headline")).to_have_text("The camera is off")
+
+
+def test_a_page_without_https_says_why_there_is_no_camera(playwright, executable, app):
+    # A name that is not this machine's, which the browser finds here all the same.
+    args = [*ARGS, "--host-resolver-rules=MAP faces.test 127.0.0.1"]
+    browser = playwright.chromium.launch(executable_path=executable, args=args)
+    visit = Visit(browser, app.url.replace("127.0.0.1", "faces.test"), DESKTOP)
+    visit.tab("Webcam")
+    visit.start_camera()
+    sentence = "The browser gives no camera to this page: open it on https or on localhost."
+    expect(visit.page.locator("#camera-problem")).to_have_text(sentence)
+    expect(visit.page.get_by_role("button", name="Start camera")).to_be_visible()
+    browser.close()
 
 
 def test_several_visitors_stream_at_once_and_a_full_house_says_so(browser, tmp_path):
