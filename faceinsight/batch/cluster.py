@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
+import sys
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,11 +19,13 @@ from typing import Any
 
 from faceinsight.batch.job import Finished, Job, Shard
 from faceinsight.errors import FaceInsightError
+from faceinsight.media.source import reason
 from faceinsight.stopping import signals_kept
 from faceinsight.telemetry import OFF
 
 # What goes through it are names of files and sums.
 _OBJECTS_BYTES = 80 * 2**20
+_PATIENCE_S = 10
 # Read when Ray is imported, here and by what it starts.
 _QUIET = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",
@@ -74,8 +78,9 @@ class RayCluster:
         """Connects to a cluster, or starts one on this machine; gives the ray package."""
         os.environ.update(_QUIET)
         try:
-            import ray
-            import ray.data
+            with _silence():
+                import ray
+                import ray.data
         except ImportError as error:
             raise FaceInsightError("Ray is not installed: run `pip install 'faceinsight[ray]'`.") from error
         for name in ("ray", "ray.data"):
@@ -93,8 +98,9 @@ class RayCluster:
                 }
             else:
                 options["address"] = self._address
+                _check(self._address)
             try:
-                with signals_kept():
+                with signals_kept(), _silence():
                     ray.init(**options)
             except Exception as error:  # whatever a cluster that is not there leads to
                 where = "on this machine" if self._address is None else f"at {self._address}"
@@ -103,6 +109,32 @@ class RayCluster:
                 yield ray
             finally:
                 ray.shutdown()
+
+
+def _check(address: str) -> None:
+    """Raises FaceInsightError where nobody answers at a cluster's address: Ray itself would try for minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon:
+        return  # "auto"
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_S).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise FaceInsightError(f"Ray cannot be reached at {address} ({reason(error)}): check the address.") from error
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps from the terminal what native code says of itself in the block; errors are raised."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 class _Actor:

@@ -82,7 +82,12 @@ class Command:
         """Sends a signal, if any, and returns the exit status and what was written."""
         if number is not None:
             self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=LIMIT_S)
+        try:
+            out, err = self.process.communicate(timeout=LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise
         return self.process.returncode, out, err
 
     def kill(self) -> None:

@@ -1,0 +1,92 @@
+"""The same work on a Ray cluster of this machine, with processes that are killed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.batch.conftest import LIMIT_S, Command, Tables, write_photos
+
+pytestmark = [
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed"),
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc"),
+]
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Returns the processes that a process and its own have started, with their command lines."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    found, level = {}, {pid}
+    while level := {child for child, parent in parents.items() if parent in level}:
+        for child in level:
+            try:
+                found[child] = Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_killed_run_and_a_killed_worker_cost_nothing(toy_pack, tmp_path):
+    photos = write_photos(tmp_path / "photos", 120, bad=6)
+    args = (tmp_path / "photos", "--out", tmp_path / "r.parquet", "--jobs", 2, "--engine", "ray", "--pack", toy_pack)
+
+    def parts() -> int:
+        return len(list(tmp_path.glob("r.parquet.parts/*.parquet")))
+
+    command = Command(*args)
+    assert command.wait_until(lambda: parts() > 1)
+    processes = descendants(command.process.pid)
+    assert any("raylet" in line for line in processes.values())
+    command.kill()
+    until = time.monotonic() + LIMIT_S
+    while any(map(is_alive, processes)):
+        assert time.monotonic() < until, "Ray is left behind"
+        time.sleep(0.1)
+    kept = parts()
+    assert 1 < kept < 8
+
+    command = Command(*args)
+    # Before its first shard is finished.
+    assert command.wait_until(lambda: len(list(tmp_path.glob("r.parquet.parts/0002*.begun"))) > 0)
+    actors = [
+        pid for pid, line in descendants(command.process.pid).items() if line.startswith("ray::") and "Map" in line
+    ]
+    assert actors
+    os.kill(actors[0], signal.SIGKILL)
+    status, told, err = command.end()
+    assert status == 1, (told, err)
+    assert "Traceback" not in err
+    assert "were done before" in told
+    tables = Tables.read(tmp_path / "r.parquet")
+    assert sorted(row["file"] for row in tables.files) == [str(path) for path in photos]
+    assert len(tables.errors) == 6
+    assert all("damaged or cut short" in row["error"] for row in tables.errors)
+    good = [number for number in range(120) if number % 20 != 10]
+    assert len(tables.faces) == sum(number % 3 + 1 for number in good)
+
+
+def test_a_cluster_that_is_not_there_is_told_of(toy_pack, tmp_path):
+    write_photos(tmp_path / "photos", 1)
+    status, _, err = Command(
+        tmp_path / "photos", "--out", tmp_path / "r.parquet", "--ray-address", "127.0.0.1:9", "--pack", toy_pack
+    ).end()
+    assert status == 1
+    assert err.startswith("faceinsight: Ray cannot be reached at 127.0.0.1:9")
