@@ -57,11 +57,15 @@ def test_the_hosted_space_is_described():
     assert (ROOT / "packages.txt").read_text() == "libgl1\n"
 
 
-def test_the_pictures_of_the_readme_are_there():
-    links = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text())
-    assert len(links) == 5
-    for link in links:
-        assert (ROOT / link).stat().st_size > 10_000
+def test_the_pictures_of_the_readme_and_the_docs_are_there():
+    shown = {
+        (page.parent / link).resolve()
+        for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+        for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text())
+    }
+    assert shown == set((ROOT / "assets" / "screenshots").iterdir())
+    for picture in shown:
+        assert picture.stat().st_size > 10_000
 
 
 def test_the_public_names_are_documented():
@@ -81,7 +85,12 @@ def test_importing_the_package_is_light():
 
 
 def test_the_product_names_no_place_beside_the_project():
-    for path in [*(ROOT / "faceinsight").rglob("*.py"), ROOT / "app.py", ROOT / "README.md"]:
+    for path in [
+        *(ROOT / "faceinsight").rglob("*.py"),
+        ROOT / "app.py",
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+    ]:
         assert "../shared" not in path.read_text(), path
 
 
