@@ -5,6 +5,7 @@ import { draw, drawCrop } from "./drawing.js";
 import { save } from "./files.js";
 import { Overlay } from "./overlay.js";
 import { onExamples, onPhotos, Photo, Snap } from "./photos.js";
+import { blurred } from "./settings.js";
 
 const THUMBNAIL = 96; // pixels of a photo's side in the strip
 
@@ -20,10 +21,6 @@ const THUMBNAIL = 96; // pixels of a photo's side in the strip
  * @property {string} other of an emotion without one
  * @property {number} most photos at once
  */
-
-/** @returns {any[] | undefined} the values of the drawer, in the order of `Settings` of ui/parts.py */
-const settings = () => /** @type {any} */ (window).faceInsightSettings;
-const blurred = () => Boolean(settings()?.[4]);
 
 class ImageTab {
   #element;

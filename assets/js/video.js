@@ -3,6 +3,7 @@
 import { Cards } from "./cards.js";
 import { hideAll } from "./drawing.js";
 import { onExamples, onPhotos } from "./photos.js";
+import { blurred, settings } from "./settings.js";
 
 const MOMENT_S = 0.3; // who is seen for less is set apart
 const SETTINGS_DRAWN = [3, 4]; // of the drawer: the labels, and blur
@@ -15,9 +16,7 @@ const SETTINGS_DRAWN = [3, 4]; // of the drawer: the labels, and blur
  * @property {string} other of an emotion without one
  */
 
-/** @returns {any[]} the values of the drawer, in the order of `Settings` of ui/parts.py */
-const settings = () => /** @type {any} */ (window).faceInsightSettings ?? [];
-const drawn = () => JSON.stringify(SETTINGS_DRAWN.map((n) => settings()[n]));
+const drawn = () => JSON.stringify(SETTINGS_DRAWN.map((n) => settings()?.[n]));
 
 class VideoTab {
   #element;
@@ -296,7 +295,7 @@ class VideoTab {
     if (!pen || !wide) return;
     const scale = canvas.width / Math.min(wide, high);
     pen.setTransform(scale, 0, 0, scale, (canvas.width - wide * scale) / 2, (canvas.height - high * scale) / 2);
-    if (settings()[4]) hideAll(pen, image, wide, high);
+    if (blurred()) hideAll(pen, image, wide, high);
     else pen.drawImage(image, 0, 0);
   }
 }

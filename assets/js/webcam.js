@@ -8,6 +8,7 @@ import { draw, drawCrop, hideAll } from "./drawing.js";
 import { Overlay } from "./overlay.js";
 import { Recording } from "./recording.js";
 import { Session, Snapshots } from "./session.js";
+import { blurred, settings } from "./settings.js";
 import { FrameStream } from "./stream.js";
 import { Timeline } from "./timeline.js";
 
@@ -33,10 +34,6 @@ const WINDOW_MS = 30000; // of the timeline, while the camera is on
  *
  * @typedef {Answer & { takenAt: number, still?: Picture }} Shown an answer, when its frame was taken, and the frame
  */
-
-/** @returns {any[] | undefined} the values of the drawer, in the order of `Settings` of ui/parts.py */
-const settings = () => /** @type {any} */ (window).faceInsightSettings;
-const blurred = () => Boolean(settings()?.[4]);
 
 class Webcam {
   #element;

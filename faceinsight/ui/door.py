@@ -203,9 +203,9 @@ class Door:
         if route.public and route.name != "page":
             return
         if not visitor.browser:
-            there_is = route.name != "page" or not self._presence.is_full()
+            there_is = route.name != "page" or not self._presence.is_full(visitor.address)
         else:
-            there_is = self._presence.come(visitor.id)
+            there_is = self._presence.come(visitor.id, address=visitor.address)
         if not there_is:
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, FULL, 30)
 
@@ -277,7 +277,7 @@ class Door:
                     self._mend_cookies(message)
                 if new and message["status"] == HTTPStatus.OK:
                     token = self._tokens.new()
-                    self._presence.come(self._tokens.id_of(token), ARRIVE_S)
+                    self._presence.come(self._tokens.id_of(token), ARRIVE_S, visitor.address)
                     headers.append("Set-Cookie", self._tokens.cookie(scope, token))
             await send(message)
 

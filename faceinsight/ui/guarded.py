@@ -40,7 +40,9 @@ class GuardedApp(App):
         self._frames = frames
         self._visitor_tokens = Tokens(hosted=bool(frames), path=root_path or "/")
         self._going_on = AtOnce()
-        self.presence = Presence(limits.max_visitors, lambda visitor: self._going_on["stream", visitor] > 0)
+        self.presence = Presence(
+            limits.max_visitors, lambda visitor: self._going_on["stream", visitor] > 0, limits.address_visitors
+        )
         # What stands behind the door and before Gradio, the last one outermost.
         self.inside: list[Callable[[ASGIApp], ASGIApp]] = [FileRoutes]
         self.sessions = Sessions(self, limits, on_forget)

@@ -21,7 +21,7 @@ from faceinsight.svg import EMOTION_COLORS, OTHER_COLOR
 from faceinsight.ui import views
 from faceinsight.ui.engine import Engine, as_page_error
 from faceinsight.ui.examples import example_pictures
-from faceinsight.ui.parts import Settings
+from faceinsight.ui.parts import Settings, named_file, request_number
 from faceinsight.ui.pictures import look_at
 from faceinsight.ui.scripts import run_script
 from faceinsight.ui.templates import example_buttons, table_head, template
@@ -59,15 +59,7 @@ class Photo:
             MediaError: If it is no list of at most `MAX_PHOTOS` photos.
         """
         try:
-            photos = [
-                cls(
-                    str(p["name"])[:255],
-                    p["file"]["path"] if p["file"] else "",
-                    str(p["problem"])[:500],
-                    bool(p["preview"]),
-                )
-                for p in request["photos"]
-            ]
+            photos = [cls(*named_file(p), str(p["problem"])[:500], bool(p["preview"])) for p in request["photos"]]
         except (KeyError, TypeError) as error:
             raise MediaError("There is no picture yet: upload one first.") from error
         if not 0 < len(photos) <= MAX_PHOTOS:
@@ -191,7 +183,7 @@ def build_image_tab(engine: Engine, settings: list[gr.components.Component], sta
     )
 
     def on_photos(request: Any, *values: Any) -> Iterator[tuple[Answer, str]]:
-        number = request.get("request") if isinstance(request, dict) else None
+        number = request_number(request)
         chosen = Settings.of(values)
         try:
             photos = Photo.all_of(request)

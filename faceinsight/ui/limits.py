@@ -54,6 +54,7 @@ class Limits:
         disk_mb: Those of all visitors.
         free_mb: Megabytes of the disk that are left free.
         max_visitors: Browsers with the page open.
+        address_visitors: Those at one address.
         program_share: How many visitors the programs at one address count for.
         passwords: Wrong passwords of an address in a row.
         password_s: Seconds until it may try one more.
@@ -85,6 +86,7 @@ class Limits:
     disk_mb: int = 8000
     free_mb: int = 500
     max_visitors: int = 100
+    address_visitors: int = 60
     program_share: int = 4
     passwords: int = 5
     password_s: float = 10.0

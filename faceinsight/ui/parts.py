@@ -108,6 +108,27 @@ def results_table(
     )
 
 
+def request_number(request: Any) -> Any:
+    """Returns the number that the page gave to a request, by which it knows the answer; None for none."""
+    return request.get("request") if isinstance(request, dict) else None
+
+
+def named_file(sent: Any) -> tuple[str, str]:
+    """Reads what the page says of a file.
+
+    Args:
+        sent: An object with `name`, and `file`: what was uploaded, or None.
+
+    Returns:
+        The visitor's name for it, and its path, "" where it was not uploaded.
+
+    Raises:
+        KeyError, TypeError: If it is no such object.
+    """
+    file = sent["file"]
+    return str(sent["name"])[:255], file["path"] if file else ""
+
+
 def need(path: str | None, what: str) -> str:
     """Returns an uploaded file's path; raises MediaError where there is none."""
     if not path:

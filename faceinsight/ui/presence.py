@@ -17,17 +17,20 @@ EVERY_S = 1.0
 class Presence:
     """The visitors who have the page open, or asked for something of late; browsers alone."""
 
-    def __init__(self, most: int, has_open: Callable[[str], bool]) -> None:
+    def __init__(self, most: int, has_open: Callable[[str], bool], of_an_address: float = math.inf) -> None:
         """Begins with nobody.
 
         Args:
             most: How many may be here.
             has_open: Says whether the visitor of an id has a page open.
+            of_an_address: How many of one address may be here.
         """
         self._most = most
         self._has_open = has_open
         # Until when each one counts, if nothing else is heard.
         self._until: dict[str, float] = {}
+        self._at: dict[str, str] = {}
+        self._of_an_address = of_an_address
         self._cleared = -math.inf
 
     def __len__(self) -> int:
@@ -39,24 +42,28 @@ class Presence:
                 if self._has_open(visitor):
                     self._until[visitor] = now + AWAY_S
                 else:
-                    del self._until[visitor]
+                    del self._until[visitor], self._at[visitor]
         return len(self._until)
 
-    def come(self, visitor: str, seconds: float = AWAY_S) -> bool:
+    def come(self, visitor: str, seconds: float = AWAY_S, address: str = "") -> bool:
         """Lets a visitor in, or notes that one who is here was heard of.
 
         Args:
             visitor: The visitor's id.
             seconds: How long that counts.
+            address: Where the visitor is.
 
         Returns:
             Whether there is room.
         """
-        if visitor not in self._until and self.is_full():
-            return False
+        if visitor not in self._until:
+            if self.is_full(address):
+                return False
+            self._at[visitor] = address
         self._until[visitor] = max(self._until.get(visitor, 0.0), time.monotonic() + seconds)
         return True
 
-    def is_full(self) -> bool:
-        """Says whether there is room for nobody else."""
-        return len(self) >= self._most
+    def is_full(self, address: str = "") -> bool:
+        """Says whether there is room for nobody else, at all or at an address."""
+        near = sum(at == address for at in self._at.values())
+        return len(self) >= self._most or near >= self._of_an_address

@@ -23,7 +23,7 @@ from faceinsight.ui.charts import emotion_charts
 from faceinsight.ui.engine import MAX_CLIP_FACES, Engine, as_page_error
 from faceinsight.ui.examples import CLIP, example_pictures
 from faceinsight.ui.files import publish, publish_file, scratch_folder, store
-from faceinsight.ui.parts import Settings, need
+from faceinsight.ui.parts import Settings, named_file, need, request_number
 from faceinsight.ui.scripts import file_url, run_script
 from faceinsight.ui.templates import example_buttons, table_head, template
 
@@ -59,14 +59,14 @@ class Clip:
             MediaError: If it names no clip.
         """
         try:
-            file = request["file"]
-            name = str(request["name"])[:255]
+            name, path = named_file(request)
             start, end, rate = (_number(request[key]) for key in ("start", "end", "rate"))
             anew = bool(request["anew"])
         except (KeyError, TypeError) as error:
             raise MediaError("There is no clip yet: upload one first.") from error
-        path = need(file and file["path"], "clip")
-        return cls(name, path, ClipOptions(start, end or None, rate or None, max_faces=MAX_CLIP_FACES), anew)
+        return cls(
+            name, need(path, "clip"), ClipOptions(start, end or None, rate or None, max_faces=MAX_CLIP_FACES), anew
+        )
 
 
 def _number(value: Any) -> float:
@@ -175,7 +175,7 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
     )
 
     def number_of(request: Any) -> Answer:
-        return {"request": request.get("request") if isinstance(request, dict) else None}
+        return {"request": request_number(request)}
 
     def on_choice(request: Any) -> Answer:
         try:

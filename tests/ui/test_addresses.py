@@ -11,6 +11,7 @@ from fastapi import HTTPException
 from PIL import Image
 
 from faceinsight.ui.limits import Limits
+from faceinsight.ui.presence import Presence
 from faceinsight.ui.sessions import Held
 from faceinsight.ui.visitors import Visitor
 from tests.serving import served
@@ -102,6 +103,15 @@ def test_dozens_of_cookies_of_one_address_leave_the_rest_to_others(toy_pack, tmp
         assert analyse(ann, path).status == 200
         assert stack.enter_context(ann.open("/gradio_api/heartbeat/ann")).status == 200
         assert ann.frame(indices["camera"], "ann", frame)["line"] == 1
+
+
+def test_visitors_of_an_address_leave_room_for_others():
+    presence = Presence(5, lambda visitor: True, of_an_address=3)
+    assert [presence.come(f"eve{n}", address="eve") for n in range(5)] == [True] * 3 + [False] * 2
+    assert presence.is_full("eve")
+    assert not presence.is_full("ann")
+    assert presence.come("ann", address="ann")
+    assert presence.come("eve0", address="eve")
 
 
 def test_sessions_of_an_address_are_bounded_and_others_keep_theirs():
