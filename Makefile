@@ -8,7 +8,7 @@ ARGS ?=
 # make app PROVIDER=cuda|directml|openvino: ONNX Runtime built for it takes the place of the one for the CPU.
 PROVIDER ?=
 
-.PHONY: app test lint types pytest tools pull-plugs lock screenshots benchmark fuzz clean
+.PHONY: app test lint types pytest tools pull-plugs kill-batches lock screenshots benchmark fuzz clean
 
 app: .venv/app$(PROVIDER:%=-%).stamp
 	$(BIN)/python app.py $(PROVIDER:%=--provider %) $(ARGS)
@@ -36,6 +36,10 @@ tools: .venv/dev.stamp
 pull-plugs: .venv/dev.stamp
 	PULL_PLUGS=50 $(BIN)/pytest tests/test_pulled_plugs.py $(ARGS)
 
+# An archive of 2,000 photos, 20 of them bad, whose run is killed twice: the tests take 160.
+kill-batches: .venv/dev.stamp
+	PHOTOS=2000 $(BIN)/pytest tests/batch -k killed $(ARGS)
+
 screenshots: .venv/dev.stamp
 	$(BIN)/python -m tests.browser.screenshots $(ARGS)
 
@@ -50,6 +54,7 @@ benchmark: .venv/dev.stamp tools
 	$(BIN)/python -m benchmarks.webcam --out benchmarks/results/webcam.json
 	$(BIN)/python -m benchmarks.sessions --out benchmarks/results/sessions.md
 	$(BIN)/python -m benchmarks.photo --out benchmarks/results/photo.md
+	$(BIN)/python -m benchmarks.batch --out benchmarks/results/batch.md
 
 # After a change of dependencies: the lock, and what pip and hosted Spaces read.
 lock: $(UV)

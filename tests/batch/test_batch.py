@@ -22,7 +22,7 @@ from faceinsight.tables import KEYPOINTS
 from tests.batch.conftest import Command, Tables, workers_of, write_photos
 from tests.toy_media import toy_frames, write_clip
 
-# The whole of it: PHOTOS=2000 make kills
+# `make kill-batches` takes 2,000.
 PHOTOS = int(os.environ.get("PHOTOS", "160"))
 BAD = PHOTOS // 100 if PHOTOS >= 1000 else 8
 

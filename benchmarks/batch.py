@@ -1,0 +1,116 @@
+"""Measures `faceinsight batch`: processes and Ray against a plain loop over `FaceAnalyzer.analyze`.
+
+    python -m benchmarks.batch
+
+The loop is what a user would write: one analyzer with its default threads, one photo after another, by its path. All
+look at the same photos, views of the photos that dependencies bring, once as small ones and once as a phone takes them.
+The rates count from when the models are loaded and the first photos are done; the whole time is from an empty machine
+to the finished tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.machine import machine
+from faceinsight import FaceAnalyzer
+from faceinsight.batch.archive import Engine, analyze_archive
+from faceinsight.batch.cluster import RayCluster
+from faceinsight.batch.pool import ProcessPool
+from faceinsight.media.image import encode_image
+from faceinsight.writing import write_file
+from tests.material import HOPPER, OTHER_THREE, THREE, Camera
+
+VIEWS = (Camera("t1.jpg", 640, 440, 1280), THREE, HOPPER, OTHER_THREE)
+SIZES = {"640x480": (640, 480), "4000x3000": (4000, 3000)}
+# What must be reached, and what is aimed at.
+BARS = {"processes": (1.6, 1.9), "ray": (0.8, 1.0)}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a run took: photos a second once it is under way, and the seconds of all of it."""
+
+    rate: float
+    seconds: float
+
+
+def write_photos(folder: Path, size: tuple[int, int], count: int) -> list[Path]:
+    """Writes views of photos, each a little different."""
+    paths = [folder / f"{number:04}.jpg" for number in range(count)]
+    for number, path in enumerate(paths):
+        path.write_bytes(encode_image(VIEWS[number % len(VIEWS)].moved(number / 7).frame(size)))
+    return paths
+
+
+def loop(paths: list[Path]) -> Measured:
+    """Runs the plain loop."""
+    began = time.perf_counter()
+    analyzer = FaceAnalyzer()
+    analyzer.analyze(paths[0])
+    ready = time.perf_counter()
+    for path in paths[1:]:
+        analyzer.analyze(path)
+    ended = time.perf_counter()
+    return Measured((len(paths) - 1) / (ended - ready), ended - began)
+
+
+def archive(paths: list[Path], engine: Engine, jobs: int) -> Measured:
+    """Runs a batch."""
+    began = time.perf_counter()
+    first: tuple[float, int] | None = None
+    with tempfile.TemporaryDirectory() as out:
+        steps = analyze_archive([str(paths[0].parent)], f"{out}/r.parquet", engine, jobs)
+        with closing(steps):
+            for step in steps:
+                if first is None and step.done.files >= 32 * jobs:
+                    first = time.perf_counter(), step.done.files
+                last, at = step, time.perf_counter()
+    assert last.done.errors == 0
+    assert first is not None
+    return Measured((last.done.files - first[1]) / (at - first[0]), time.perf_counter() - began)
+
+
+def main() -> None:
+    """Prints the rows, and keeps them where it is told to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=600, help="how many small photos; of large ones a third")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--size", choices=SIZES, action="append", help="only photos of this size")
+    parser.add_argument("--out", type=Path, help="write the rows to this file too")
+    args = parser.parse_args()
+    runs: dict[str, Callable[[list[Path]], Measured]] = {
+        "loop over FaceAnalyzer.analyze": loop,
+        f"batch --jobs {args.jobs}": lambda paths: archive(paths, ProcessPool(args.jobs), args.jobs),
+    }
+    if importlib.util.find_spec("ray"):
+        runs["batch --engine ray"] = lambda paths: archive(paths, RayCluster(args.jobs), args.jobs)
+    lines = [machine(), ""]
+    for name in args.size or SIZES:
+        count = args.count if name == "640x480" else args.count // 3
+        lines += [f"{count} photos of {name}, 1 to 6 faces each:", "", "| run | photos a second | all of it, s |"]
+        lines.append("| --- | --- | --- |")
+        with tempfile.TemporaryDirectory() as folder:
+            paths = write_photos(Path(folder), SIZES[name], count)
+            found = {run: measure(paths) for run, measure in runs.items()}
+        lines += [f"| {run} | {one.rate:.1f} | {one.seconds:.1f} |" for run, one in found.items()]
+        rates = [one.rate for one in found.values()]
+        lines += ["", f"batch against the loop: {rates[1] / rates[0]:.2f}x (at least {BARS['processes'][0]}x)"]
+        if len(rates) > 2:
+            lines.append(f"Ray against processes: {rates[2] / rates[1]:.2f}x (at least {BARS['ray'][0]}x)")
+        lines.append("")
+        print("\n".join(lines[-10:]), flush=True)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        write_file(args.out, "\n".join(lines).encode())
+
+
+if __name__ == "__main__":
+    main()
