@@ -228,11 +228,10 @@ class _State:
 
     def _known(self) -> dict[str, _Known]:
         known: dict[str, _Known] = {}
-        files = [] if self._anew else [self._place.opened(self._tables["files"])]
-        for file in (*files, *(opened_part(self._place, name) for name in self._part_names())):
-            if file is None:
-                continue
-            with file:
+        table = self._tables["files"]
+        tables = [table] if not self._anew and table in self._place.names("") else []
+        for name in (*tables, *self._part_names()):
+            with opened_part(self._place, name) as file:
                 for row in read_columns(file, ("file", "bytes", "stamp", "status")):
                     known[row["file"]] = _Known(row["bytes"], row["stamp"], row["status"] == "error")
         return known

@@ -6,6 +6,7 @@ So a shard is finished or not with one file, whatever dies, and on whichever mac
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -17,6 +18,7 @@ from faceinsight.batch.job import Settings
 from faceinsight.batch.places import Place
 from faceinsight.errors import MediaError
 from faceinsight.export import Row
+from faceinsight.media.source import reason
 from faceinsight.tables import errors_schema, faces_schema, files_schema, people_schema, write_stream
 
 # Names of a table's rows within a part.
@@ -85,12 +87,19 @@ def _nested(rows: Sequence[Sequence[pa.RecordBatch]], schema: pa.Schema) -> pa.L
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, type=pa.list_(kind))
 
 
-def opened_part(place: Place, name: str) -> BinaryIO:
-    """Opens a part that is there."""
+@contextmanager
+def opened_part(place: Place, name: str) -> Iterator[BinaryIO]:
+    """Opens a part, or a table, that is there; raises MediaError where it is not, or is damaged."""
     file = place.opened(name)
     if file is None:
         raise MediaError(f"{place.shown(name)} is gone: run the same command again.")
-    return file
+    with file:
+        try:
+            yield file
+        except pa.ArrowException as error:
+            raise MediaError(
+                f"{place.shown(name)} is damaged ({reason(error)}): remove it and run the same command again."
+            ) from error
 
 
 def read_columns(file: BinaryIO, columns: Sequence[str]) -> Iterator[Row]:

@@ -159,6 +159,19 @@ def test_what_is_no_table_of_ours_is_not_replaced(toy_pack, archive, tmp_path):
         list(analyze_archive([str(archive)], "results.csv", inline, 1, toy_pack))
 
 
+def test_a_part_that_is_damaged_is_told_of(toy_pack, archive, tmp_path):
+    steps = analyze_archive([str(archive / "one")], str(tmp_path / "r.parquet"), inline, 1, toy_pack)
+    next(steps), next(steps)
+    steps.close()
+    (part,) = tmp_path.glob("r.parquet.parts/*.parquet")
+    part.write_bytes(part.read_bytes()[:-100])
+    with pytest.raises(MediaError, match=f"{part.name} is damaged .*: remove it and run the same command again"):
+        list(analyze_archive([str(archive / "one")], str(tmp_path / "r.parquet"), inline, 1, toy_pack))
+    part.unlink()
+    list(analyze_archive([str(archive / "one")], str(tmp_path / "r.parquet"), inline, 1, toy_pack))
+    assert len(Tables.read(tmp_path / "r.parquet").files) == 3
+
+
 def test_killed_runs_lose_nothing_and_write_nothing_twice(toy_pack, tmp_path):
     photos = write_photos(tmp_path / "photos", PHOTOS, BAD)
     out = tmp_path / "results.parquet"
