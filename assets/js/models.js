@@ -23,6 +23,8 @@ class Models {
   #answer = null;
   #asking = ""; // the pack whose licences are shown
   #busy = false;
+  /** What was asked for while an answer was waited for. @type {object | null} */
+  #next = null;
   #timer = 0;
 
   /**
@@ -71,24 +73,34 @@ class Models {
 
   /** @param {{ what: string, pack?: string, accepted?: boolean }} data */
   async #send(data) {
-    if (this.#busy) return;
-    this.#busy = true;
-    window.clearTimeout(this.#timer);
-    const ran = this.#answer?.download?.running;
-    const answer = await ask(this.#server.packs, data);
-    this.#busy = false;
-    if (!answer) {
-      if (data.what !== "look") this.#say(SILENCE, true);
-      this.#look();
+    if (this.#busy) {
+      if (data.what !== "look") this.#next = data;
       return;
     }
+    this.#busy = true;
+    window.clearTimeout(this.#timer);
+    const answer = await ask(this.#server.packs, data);
+    this.#busy = false;
+    if (answer) this.#take(data.what, answer);
+    else if (data.what !== "look") this.#say(SILENCE, true);
+    const next = this.#next;
+    this.#next = null;
+    if (next) this.#send(/** @type {typeof data} */ (next));
+    else if (!answer || answer.download?.running) this.#look();
+  }
+
+  /**
+   * @param {string} what was asked for
+   * @param {PacksAnswer} answer
+   */
+  #take(what, answer) {
+    const ran = this.#answer?.download?.running;
     this.#answer = answer;
     const { download } = answer;
-    if (data.what !== "look") this.#say(answer.problem || answer.words, Boolean(answer.problem));
+    if (what !== "look") this.#say(answer.problem || answer.words, Boolean(answer.problem));
     if (ran && download && !download.running) this.#say(download.words, download.failed);
-    if ((ran && !download?.running) || data.what === "remove" || data.what === "verify") this.#page.trigger("submit");
+    if ((ran && !download?.running) || what === "remove" || what === "verify") this.#page.trigger("submit");
     this.#show();
-    if (download?.running) this.#look();
   }
 
   #look() {

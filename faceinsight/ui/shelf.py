@@ -150,6 +150,7 @@ class Shelf:
             except FaceInsightError as error:
                 files.append((name, str(error)))
                 continue
+            files.append(spec)
             for file in spec.files.values():
                 for path in candidates(spec, file, self._models):
                     with suppress(OSError):

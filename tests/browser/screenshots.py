@@ -158,6 +158,7 @@ def main() -> None:
             visit.page.wait_for_timeout(1000)
             visit.screenshot(OUT / "video.png")
             visit.tab(TABS[3])
+            visit.page.wait_for_selector("article")
             visit.screenshot(OUT / "models.png")
             visit.close()
             camera = write_camera(folder / "two.mjpeg", two_people(FILM_S))

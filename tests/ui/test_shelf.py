@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -119,8 +120,10 @@ def test_only_packs_of_the_list_are_touched(shelf, folder, what, pack):
 
 def test_looking_again_reads_no_file_again(shelf, folder, monkeypatch):
     shelf.look()
+    shutil.copytree(folder, home() / "new")
+    assert [pack["name"] for pack in shelf.look()["packs"]][3:] == ["mine", "new"]
     monkeypatch.setattr("faceinsight.ui.shelf.inspect_pack", lambda *args: 1 / 0)
-    assert len(shelf.look()["packs"]) == 4
+    assert len(shelf.look()["packs"]) == 5
 
 
 def request(client: str = "127.0.0.1", **headers: str) -> Request:
