@@ -53,6 +53,7 @@ benchmark: .venv/dev.stamp tools
 	$(BIN)/python -m benchmarks.pipeline --out benchmarks/results/pipeline.md $(PIPELINE)
 	$(BIN)/python -m benchmarks.webcam --out benchmarks/results/webcam.json
 	$(BIN)/python -m benchmarks.sessions --out benchmarks/results/sessions.md
+	$(BIN)/python -m benchmarks.video --out benchmarks/results/video.md
 	$(BIN)/python -m benchmarks.photo --out benchmarks/results/photo.md
 	$(BIN)/python -m benchmarks.batch --out benchmarks/results/batch.md
 

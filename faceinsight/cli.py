@@ -169,7 +169,7 @@ def _analyze(args: argparse.Namespace) -> int:
     options = BatchOptions(
         det_threshold=args.threshold,
         min_face=args.min_face,
-        rate=args.rate,
+        rate=args.rate or None,
         out=args.out,
         tables=tuple(args.table),
         overwrite=args.overwrite,

@@ -1,10 +1,12 @@
-"""The pipeline for a video: decode, analyse, follow, draw, encode, one frame in memory at a time."""
+"""The pipeline for a video: decode, analyse, follow, draw, encode, beside each other and a few frames at a time."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, nullcontext
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,17 +14,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faceinsight.ahead import ahead
+from faceinsight.analyses import Analyses
 from faceinsight.analyzer import DET_THRESHOLD, FaceAnalyzer
-from faceinsight.drawing import DrawOptions, draw
+from faceinsight.between import faces_between
+from faceinsight.drawing import DrawOptions, draw_into
 from faceinsight.errors import DamagedMediaError, MediaError
 from faceinsight.export import Row, rows_of
 from faceinsight.label_layout import LabelLayout
 from faceinsight.media.reader import Reader
-from faceinsight.media.video import VideoFrame, VideoInfo, VideoWriter
+from faceinsight.media.video import VideoFrame, VideoInfo
+from faceinsight.media.writer import VideoWriter
+from faceinsight.media.yuv import YuvImage
 from faceinsight.people import Person, people_of
 from faceinsight.portraits import Portraits
-from faceinsight.results import FrameAnalysis
-from faceinsight.stream import FaceStream
+from faceinsight.results import Face, FrameAnalysis
+from faceinsight.stream import CutDetector, FaceStream
+
+# How many frames each step may be ahead of the next one.
+_AHEAD = 2
+# How many bytes of frames wait for the analysis after them, and how many frames at least.
+_WAITING_BYTES, _LEAST_WAITING = 48_000_000, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +44,8 @@ class ClipOptions:
     Attributes:
         start: Seconds from the beginning at which to begin.
         end: Seconds from the beginning at which to stop; None for the end.
-        rate: Analyses a second; None for every frame. Frames between two analyses keep the labels
-            of the earlier one.
+        rate: Analyses a second; None for every frame. Between two analyses boxes move from the one to the
+            other, within a scene; where that takes longer than half a second they stay where they were.
         det_threshold: New faces with a lower detection score, in [0, 1], are left out; those that are
             followed go on with less.
         min_face: Faces whose longest side is shorter, in pixels, are left out.
@@ -59,12 +71,17 @@ class ClipProgress:
     Attributes:
         share: How much of the video is done, in [0, 1].
         seconds_left: Estimated seconds until the end.
-        preview: The last annotated frame, (H, W, 3) uint8 RGB.
+        frame: The last annotated frame.
     """
 
     share: float
     seconds_left: float
-    preview: npt.NDArray[np.uint8]
+    frame: YuvImage = field(repr=False)
+
+    @property
+    def preview(self) -> npt.NDArray[np.uint8]:
+        """The last annotated frame, (H, W, 3) uint8 RGB, made at each call."""
+        return self.frame.rgb()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +93,14 @@ class ClipAnalysis:
         frames: (seconds from the beginning, analysis) of every analysed frame.
         note: One sentence about what could not be read, or None.
         portraits: By `track_id` the best picture of everybody, (h, w, 3) uint8 RGB, at most 160 pixels a side.
+        cuts: Seconds from the beginning of the frames with which another scene begins.
     """
 
     info: VideoInfo
-    frames: tuple[tuple[float, FrameAnalysis], ...]
+    frames: Sequence[tuple[float, FrameAnalysis]]
     note: str | None = None
     portraits: Mapping[int, npt.NDArray[np.uint8]] = field(default_factory=dict, compare=False, repr=False)
+    cuts: tuple[float, ...] = ()
 
     def people(self) -> tuple[Person, ...]:
         """Returns everybody who was followed, by number."""
@@ -89,10 +108,19 @@ class ClipAnalysis:
 
     def rows(self, **columns: Any) -> list[Row]:
         """Returns one row a face and analysed frame, led by `columns` and `time` in seconds."""
-        return [row for time, analysis in self.frames for row in rows_of(analysis, **columns, time=round(time, 3))]
+        return list(self.iter_rows(**columns))
+
+    def iter_rows(self, **columns: Any) -> Iterator[Row]:
+        """Yields what `rows` returns, one row in memory at a time."""
+        for at, analysis in self.frames:
+            yield from rows_of(analysis, **columns, time=round(at, 3))
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON: the video, the pack, `note`, `frames`, `people` and `rows`."""
+        return self.record() | {"rows": self.rows()}
+
+    def record(self) -> dict[str, Any]:
+        """Returns what `as_dict` does; the `rows` are not in memory, and made anew whenever they are gone through."""
         first = self.frames[0][1]
         return {
             "width": self.info.width,
@@ -105,8 +133,26 @@ class ClipAnalysis:
             "note": self.note,
             "frames": len(self.frames),
             "people": [person.as_dict() for person in self.people()],
-            "rows": self.rows(),
+            "rows": _Rows(self),
         }
+
+
+class _Rows(Collection[Row]):
+    """The rows of a clip, made while they are gone through."""
+
+    def __init__(self, clip: ClipAnalysis) -> None:
+        self._clip = clip
+        frames = clip.frames
+        self._count = frames.faces if isinstance(frames, Analyses) else sum(len(known.faces) for _, known in frames)
+
+    def __iter__(self) -> Iterator[Row]:
+        return self._clip.iter_rows()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, row: object) -> bool:
+        return any(row == each for each in self)
 
 
 def _check(options: ClipOptions, info: VideoInfo, label: str) -> None:
@@ -162,51 +208,48 @@ def iter_clip(
     label = name or str(path)
     info = reader.probe(path, label)
     _check(options, info, label)
-    analyses: list[tuple[float, FrameAnalysis]] = []
-    portraits = Portraits()
     notes = [info.note] if info.note else []
-    broken, faces = False, 0
+    broken = False
     last = options.start
     began = time.monotonic()
-    layout = LabelLayout()
     frames = reader.frames(path, options.start, options.end, label)
-    sound = reader.sound(path, options.start)
-    with (
-        closing(frames),
-        closing(sound),
-        VideoWriter(out, info.fps, sound) if out else nullcontext() as writer,
-    ):
+    found = _Found(label, options.max_faces) if known is None else None
+    with ExitStack() as stack:
+        steps: Generator[_Step]
+        if found is not None:
+            steps = _analysed(analyzer, ahead(frames, _AHEAD), options, info.fps, found)
+        else:
+            assert known is not None
+            steps = _known(ahead(frames, _AHEAD), known)
+        drawn = ahead(_drawn(ahead(steps, _AHEAD), options.draw), _AHEAD)
+        stack.enter_context(closing(drawn))
+        writer = None
+        if out is not None:
+            sound = stack.enter_context(closing(reader.sound(path, options.start)))
+            writer = stack.enter_context(VideoWriter(out, info.fps, sound, info.pixel_aspect))
         try:
-            steps = _analyses(analyzer, frames, options, info.fps) if known is None else _known(frames, known)
-            for frame, analysis, fresh in steps:
+            for frame in drawn:
                 last = frame.time
-                if fresh:
-                    analyses.append((frame.time, analysis))
-                    portraits.add(frame.pixels, analysis)
-                    faces += len(analysis.faces)
-                    if options.max_faces is not None and faces > options.max_faces:
-                        raise DamagedMediaError(
-                            f"{label} was analysed up to {last:.1f} seconds, where the limit of {options.max_faces} "
-                            "faces is: choose a later start for the rest."
-                        )
-                drawn = draw(frame.pixels, analysis.faces, options.draw, layout=layout)
                 if writer is not None:
-                    writer.write(drawn, frame.time - options.start)
+                    writer.write(frame.image, frame.time - options.start)
                 share = _share(frame, options, info)
                 left = (time.monotonic() - began) * (1 - share) / max(share, 1e-3)
-                yield ClipProgress(share, left, drawn)
+                yield ClipProgress(share, left, frame.image)
         except DamagedMediaError as error:
-            if not analyses:
+            if found is not None and not found.frames:
                 raise
             broken = True
             notes.append(str(error))
-        if not analyses:
+        if found is not None and not found.frames:
             raise MediaError(f"{label} holds no frame in the chosen range: choose another range.")
     # A demuxer that runs out of data ends quietly: compare with what the file promised.
     promised = min(options.end or info.duration, info.duration)
     if not broken and last < promised - max(1.0, 0.05 * promised):
         notes.append(f"{label} is cut short: it ends after {last:.1f} of {promised:.1f} seconds.")
-    yield known or ClipAnalysis(info, tuple(analyses), " ".join(notes) or None, portraits.pictures())
+    if found is not None:
+        known = ClipAnalysis(info, found.frames, " ".join(notes) or None, found.portraits.pictures(), tuple(found.cuts))
+    assert known is not None
+    yield known
 
 
 def analyze_clip(
@@ -224,10 +267,39 @@ def analyze_clip(
     raise AssertionError("iter_clip ends with a result")
 
 
-def _analyses(
-    analyzer: FaceAnalyzer, frames: Iterable[VideoFrame], options: ClipOptions, fps: float
-) -> Iterator[tuple[VideoFrame, FrameAnalysis, bool]]:
-    """Yields every frame with the latest analysis, and whether that is the frame's own."""
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A frame; how many scenes there were before its own; its own analysis, or None."""
+
+    frame: VideoFrame
+    scene: int
+    analysis: FrameAnalysis | None
+
+
+class _Found:
+    """What is found in a clip as it goes by."""
+
+    def __init__(self, label: str, max_faces: int | None) -> None:
+        self.frames = Analyses()
+        self.portraits = Portraits()
+        self.cuts: list[float] = []
+        self._label, self._max_faces = label, max_faces
+
+    def add(self, time: float, pixels: npt.NDArray[np.uint8], analysis: FrameAnalysis) -> None:
+        """Takes in the next analysed frame; raises DamagedMediaError where there are more faces than may be."""
+        self.frames.append(time, analysis)
+        self.portraits.add(pixels, analysis)
+        if self._max_faces is not None and self.frames.faces > self._max_faces:
+            raise DamagedMediaError(
+                f"{self._label} was analysed up to {time:.1f} seconds, where the limit of {self._max_faces} "
+                "faces is: choose a later start for the rest."
+            )
+
+
+def _analysed(
+    analyzer: FaceAnalyzer, frames: Generator[VideoFrame], options: ClipOptions, fps: float, found: _Found
+) -> Generator[_Step]:
+    """Analyses frames as often as asked for."""
     # A recording can wait: every analysed frame is looked at as a whole.
     stream = FaceStream(
         analyzer,
@@ -236,27 +308,72 @@ def _analyses(
         min_face=options.min_face,
         budget_ms=None,
     )
-    latest: FrameAnalysis | None = None
+    cuts = CutDetector()
     due = options.start
-    for frame in frames:
-        # Half a frame early is nearer to the wanted time than half a frame late.
-        if latest is not None and options.rate is not None and frame.time < due - 0.5 / fps:
-            yield frame, latest, False
-            continue
-        latest = stream.process(frame.pixels, frame.time)
-        if options.rate is not None:
-            due = max(due, frame.time - 1 / options.rate) + 1 / options.rate
-        yield frame, latest, True
+    with closing(frames):
+        for frame in frames:
+            if cuts.is_cut(frame.image.luma):
+                stream.cut()
+                found.cuts.append(frame.time)
+            # Half a frame early is nearer to the wanted time than half a frame late.
+            if found.frames and options.rate is not None and frame.time < due - 0.5 / fps:
+                yield _Step(frame, len(found.cuts), None)
+                continue
+            pixels = frame.pixels
+            analysis = stream.process(pixels, frame.time)
+            if options.rate is not None:
+                due = max(due, frame.time - 1 / options.rate) + 1 / options.rate
+            found.add(frame.time, pixels, analysis)
+            yield _Step(frame, len(found.cuts), analysis)
 
 
-def _known(frames: Iterable[VideoFrame], known: ClipAnalysis) -> Iterator[tuple[VideoFrame, FrameAnalysis, bool]]:
-    """Yields what `_analyses` did, out of what it found then."""
+def _known(frames: Generator[VideoFrame], known: ClipAnalysis) -> Generator[_Step]:
+    """Yields what `_analysed` did, out of what it found then."""
     coming = iter(known.frames)
-    latest = known.frames[0][1]
     upcoming = next(coming, None)
-    for frame in frames:
-        fresh = False
-        while upcoming is not None and upcoming[0] <= frame.time:
-            latest, fresh = upcoming[1], True
-            upcoming = next(coming, None)
-        yield frame, latest, fresh
+    with closing(frames):
+        for frame in frames:
+            analysis = None
+            while upcoming is not None and upcoming[0] <= frame.time:
+                analysis = upcoming[1]
+                upcoming = next(coming, None)
+            yield _Step(frame, bisect_right(known.cuts, frame.time), analysis)
+
+
+def _drawn(steps: Generator[_Step], options: DrawOptions) -> Generator[VideoFrame]:
+    """Draws into the frames; those between two analyses wait for the later one."""
+    layout = LabelLayout()
+    before: _Step | None = None
+    waiting: deque[_Step] = deque()
+
+    def draw(after: _Step | None) -> Iterator[VideoFrame]:
+        while waiting:
+            step = waiting.popleft()
+            draw_into(step.frame.image, _faces_of(step, before, after, options.blur), options, layout=layout)
+            yield step.frame
+
+    try:
+        with closing(steps):
+            for step in steps:
+                waiting.append(step)
+                if step.analysis is not None:
+                    yield from draw(step)
+                    before = step
+                elif len(waiting) > max(_WAITING_BYTES // step.frame.image.data.nbytes, _LEAST_WAITING):
+                    yield from draw(None)
+    except DamagedMediaError:
+        yield from draw(None)
+        raise
+    yield from draw(None)
+
+
+def _faces_of(step: _Step, before: _Step | None, after: _Step | None, every: bool) -> Sequence[Face]:
+    """Returns the faces of a frame, out of the analyses before and after it, where they are of its scene."""
+    earlier, later = (
+        None if known is None or known.analysis is None or known.scene != step.scene else known.analysis.faces
+        for known in (before, after)
+    )
+    if earlier is None or later is None or before is None or after is None:
+        return earlier or later or ()
+    share = (step.frame.time - before.frame.time) / max(after.frame.time - before.frame.time, 1e-6)
+    return faces_between(earlier, later, min(share, 1.0), every)

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from faceinsight.canvas import Canvas, Card, Color, Paper, make_card
 from faceinsight.inference.crops import box_pixels
 from faceinsight.label_layout import LabelLayout, Labelled, Place, core_of
+from faceinsight.media.yuv import Colors, YuvImage
 from faceinsight.results import BBox, Face, face_numbers, percent
 
 UInt8Array = npt.NDArray[np.uint8]
-Color = tuple[int, int, int]
 
 # Begun by Okabe and Ito, gone on as far apart as can be (OKLab): dark text reads on all, and people with any colour
 # vision tell the first ones apart. Number 15 has the colour of number 1 again.
@@ -145,32 +145,45 @@ def draw(
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    canvas = np.ascontiguousarray(image).copy()
+    drawn = np.ascontiguousarray(image).copy()
+    draw_into(drawn, faces, options, numbers, layout)
+    return drawn
+
+
+def draw_into(
+    picture: UInt8Array | YuvImage,
+    faces: Sequence[Face],
+    options: DrawOptions = DrawOptions(),
+    numbers: Sequence[int] | None = None,
+    layout: LabelLayout | None = None,
+) -> None:
+    """Does what `draw` does, into the picture itself: (H, W, 3) uint8 RGB, contiguous, or one of a video."""
+    canvas = Canvas(picture)
     if numbers is None:
         numbers = face_numbers(faces)
     if options.blur:
         for face in faces:
             _blur(canvas, face)
-    text_px = text_height(canvas.shape)
+    text_px = text_height((canvas.height, canvas.width))
     line_px = max(round(text_px / 8), 1)
     colors = [color_of(number) for number in numbers]
     if options.boxes:
         for face, color in zip(faces, colors, strict=True):
             _mark(canvas, face.bbox, color, line_px)
     labels = [label_of(face, number, options.labels) for face, number in zip(faces, numbers, strict=True)]
-    size = (canvas.shape[1], canvas.shape[0])
     placed = [
         Labelled(face.bbox, core_of(face), label_sizes(label, text_px))
         for face, label in zip(faces, labels, strict=True)
     ]
-    places = (layout or LabelLayout()).place(size, placed, numbers, gap=line_px + 1)
+    places = (layout or LabelLayout()).place((canvas.width, canvas.height), placed, numbers, gap=line_px + 1)
     for place, color in zip(places, colors, strict=True):
         if place is not None and place.leader is not None:
-            _line(canvas, place.leader, color, line_px)
+            x1, y1, x2, y2 = (round(v) for v in place.leader)
+            for ink, width in ((INK, line_px + 2), (color, line_px)):
+                canvas.lines([[(x1, y1), (x2, y2)]], ink, width, smooth=True)
     for place, label, color in zip(places, labels, colors, strict=True):
         if place is not None:
             _paste(canvas, place, label, text_px, color)
-    return canvas
 
 
 def text_height(shape: Sequence[int]) -> int:
@@ -206,65 +219,66 @@ def _tag_width(label: Label, text_px: int) -> int:
     return _width(label.tag, text_px) + 2 * pad if label.tag else pad
 
 
-def _paste(canvas: UInt8Array, place: Place, label: Label, text_px: int, color: Color) -> None:
-    """Puts a label in its place: the number on the face's colour, the rest on a dark plate that lets light through."""
-    pad, row = _paddings(text_px)
+def _paste(canvas: Canvas, place: Place, label: Label, text_px: int, color: Color) -> None:
     left, top = round(place.box[0]), round(place.box[1])
-    right, bottom = left + round(place.box[2] - place.box[0]), top + round(place.box[3] - place.box[1])
-    region = canvas[top:bottom, left:right]
+    size = (round(place.box[2] - place.box[0]), round(place.box[3] - place.box[1]))
+    # What is in its shortest form has no lines.
+    shown = label if size[0] > _tag_width(label, text_px) else Label(label.tag, ())
+    canvas.lay(_card(shown, size, text_px, color, canvas.colors), left, top)
+
+
+@lru_cache(maxsize=64)
+def _card(label: Label, size: tuple[int, int], text_px: int, color: Color, colors: Colors | None) -> Card:
+    """Makes a label: the number on the face's colour, the rest on a dark plate that lets light through.
+
+    Cached: from frame to frame most labels stay what they are.
+    """
+    pad, row = _paddings(text_px)
+    width, height = size
     tag = _tag_width(label, text_px)
-    region[:, :tag] = color
+    text = np.zeros((height, width), np.uint8)
     if label.tag:
-        _write(region[:, :tag], label.tag, (pad, (region.shape[0] - row) // 2), text_px, INK)
-    plate = region[:, tag:]
-    if plate.size:
-        plate[:] = cv2.addWeighted(plate, 1 - PLATE, np.full_like(plate, INK), PLATE, 0)
-        for number, line in enumerate(label.lines):
-            _write(plate, line, (pad, pad // 2 + number * row), text_px, PAPER)
+        _write(text[:, :tag], label.tag, (pad, (height - row) // 2), text_px)
+    for number, line in enumerate(label.lines):
+        _write(text[:, tag:], line, (pad, pad // 2 + number * row), text_px)
+    return make_card(text, ((tag, Paper(color, 1, INK)), (width - tag, Paper(INK, PLATE, PAPER))), colors)
 
 
-def _write(region: UInt8Array, line: str, at: tuple[int, int], text_px: int, color: Color) -> None:
-    """Writes a line of text, word by word: most words are those of the last frame."""
+def _write(text: UInt8Array, line: str, at: tuple[int, int], text_px: int) -> None:
+    """Writes a line of text onto a part of a card, word by word: most words are those of other lines too."""
     left, top = at
-    for text in line.split(" "):
-        word = _word(text, text_px)
-        part = region[top : top + word.shape[0], left : left + word.shape[1]]
-        opacity = word[: part.shape[0], : part.shape[1], None]
-        part[:] = part + (np.array(color) - part) * opacity
+    for each in line.split(" "):
+        word = _word(each, text_px)
+        part = text[top : top + word.shape[0], left : left + word.shape[1]]
+        np.maximum(part, word[: part.shape[0], : part.shape[1]], out=part)
         left += word.shape[1] + round(text_px * _SPACE)
 
 
 @lru_cache(maxsize=4096)
-def _word(text: str, text_px: int) -> npt.NDArray[np.float32]:
-    """Returns how opaque a word is (H, W), in [0, 1]; cached, as letters take longer than all else that is drawn."""
+def _word(text: str, text_px: int) -> UInt8Array:
+    """Returns how opaque a word is (H, W), of 255; cached, as letters take longer than all else that is drawn."""
     font = ImageFont.load_default(text_px)
     card = Image.new("L", (math.ceil(font.getlength(text)), round(text_px * _ROW)))
     ImageDraw.Draw(card).text((0, 0), text, font=font, fill=255)
-    word = np.asarray(card, np.float32) / np.float32(255)
+    word = np.array(card, np.uint8)
     word.setflags(write=False)
     return word
 
 
-def _mark(canvas: UInt8Array, box: BBox, color: Color, line_px: int) -> None:
+def _mark(canvas: Canvas, box: BBox, color: Color, line_px: int) -> None:
     """Draws the corners of a box, each on a dark line that shows on bright pictures."""
     x1, y1, x2, y2 = (round(v) for v in box)
     across, down = round((x2 - x1) * _CORNER), round((y2 - y1) * _CORNER)
     corners = [
-        np.array([(x, y + dy), (x, y), (x + dx, y)], np.int32)
+        [(x, y + dy), (x, y), (x + dx, y)]
         for x, dx in ((x1, across), (x2, -across))
         for y, dy in ((y1, down), (y2, -down))
     ]
-    cv2.polylines(canvas, corners, False, INK, line_px + 2)
-    cv2.polylines(canvas, corners, False, color, line_px)
+    canvas.lines(corners, INK, line_px + 2)
+    canvas.lines(corners, color, line_px)
 
 
-def _line(canvas: UInt8Array, line: BBox, color: Color, line_px: int) -> None:
-    x1, y1, x2, y2 = (round(v) for v in line)
-    for ink, width in ((INK, line_px + 2), (color, line_px)):
-        cv2.line(canvas, (x1, y1), (x2, y2), ink, width, cv2.LINE_AA)
-
-
-def _blur(canvas: UInt8Array, face: Face) -> None:
+def _blur(canvas: Canvas, face: Face) -> None:
     """Makes a face unrecognisable: a mosaic of six cells across, then smoothed.
 
     A Gaussian blur alone can be partly undone; what a mosaic averages away is gone. A steady box lags
@@ -273,10 +287,7 @@ def _blur(canvas: UInt8Array, face: Face) -> None:
     boxes = [face.bbox] if face.raw is None else [face.bbox, face.raw.bbox]
     more = _BLUR_MARGIN * face.side
     low, high = np.min(boxes, axis=0) - more, np.max(boxes, axis=0) + more
-    x1, y1, x2, y2 = box_pixels(canvas, (low[0], low[1], high[2], high[3]))
-    region = canvas[y1:y2, x1:x2]
-    cells = cv2.resize(region, (6, 6), interpolation=cv2.INTER_AREA)
-    canvas[y1:y2, x1:x2] = cv2.resize(cells, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR)
+    canvas.mosaic((float(low[0]), float(low[1]), float(high[2]), float(high[3])))
 
 
 def face_thumbnail(image: UInt8Array, face: Face, margin: float = 0.25) -> UInt8Array:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
+from faceinsight.analyses import Analyses
 from faceinsight.results import Classification, Face, FrameAnalysis
 
 
@@ -26,6 +28,36 @@ class Moment:
     face: Face
 
 
+class _Moments(Sequence[Moment]):
+    """The moments of one person: which faces of which frames; the faces themselves are made when they are asked for."""
+
+    def __init__(self, frames: Sequence[tuple[float, FrameAnalysis]], lengths: Sequence[float]) -> None:
+        self._frames = frames
+        self._lengths = lengths
+        self._where = array("I")
+
+    def add(self, frame: int, number: int) -> None:
+        """Adds a face of a frame."""
+        self._where.extend((frame, number))
+
+    def __len__(self) -> int:
+        return len(self._where) // 2
+
+    @overload
+    def __getitem__(self, index: int) -> Moment: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Moment]: ...
+    def __getitem__(self, index: int | slice) -> Moment | Sequence[Moment]:
+        if isinstance(index, slice):
+            return [self[n] for n in range(*index.indices(len(self)))]
+        n = range(len(self))[index]
+        frame, number = self._where[2 * n : 2 * n + 2]
+        if isinstance(self._frames, Analyses):
+            return Moment(self._frames.time(frame), self._lengths[frame], self._frames.face(frame, number))
+        time, analysis = self._frames[frame]
+        return Moment(time, self._lengths[frame], analysis.faces[number])
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """Somebody who was followed through a clip; what no model was there for is None.
@@ -36,7 +68,7 @@ class Person:
     """
 
     track_id: int
-    moments: tuple[Moment, ...]
+    moments: Sequence[Moment]
 
     @property
     def first(self) -> float:
@@ -114,12 +146,14 @@ def people_of(frames: Sequence[tuple[float, FrameAnalysis]]) -> tuple[Person, ..
     Returns:
         The people by number. Faces without a number, seen too short to be sure of, belong to nobody.
     """
-    steps = np.diff([time for time, _ in frames])
-    # The last frame lasts as long as most.
-    lengths = [*steps.tolist(), float(np.median(steps)) if len(steps) else 0.0]
-    moments: dict[int, list[Moment]] = {}
-    for (time, analysis), seconds in zip(frames, lengths, strict=False):
-        for face in analysis.faces:
+    times, lengths = array("d"), array("d")
+    moments: dict[int, _Moments] = {}
+    for frame, (time, analysis) in enumerate(frames):
+        times.append(time)
+        for number, face in enumerate(analysis.faces):
             if face.track_id is not None:
-                moments.setdefault(face.track_id, []).append(Moment(time, seconds, face))
-    return tuple(Person(number, tuple(seen)) for number, seen in sorted(moments.items()))
+                moments.setdefault(face.track_id, _Moments(frames, lengths)).add(frame, number)
+    steps = np.diff(times)
+    # The last frame lasts as long as most.
+    lengths.extend((*steps, np.median(steps) if len(steps) else 0.0))
+    return tuple(Person(number, some) for number, some in sorted(moments.items()))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from faceinsight.drawing import face_thumbnail
+from faceinsight.media.image import encode_image, load_image
 from faceinsight.results import Face, FrameAnalysis
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -16,6 +19,8 @@ SIDE = 160
 _BETTER = 1.15
 # Beyond this many people a page shows nobody's picture.
 _MOST = 500
+# Kept as JPEG, of this quality: a fifteenth of the memory.
+_QUALITY = 92
 
 
 class Portraits:
@@ -23,7 +28,7 @@ class Portraits:
 
     def __init__(self) -> None:
         """Begins with nobody."""
-        self._best: dict[int, tuple[float, UInt8Array]] = {}
+        self._best: dict[int, tuple[float, bytes]] = {}
 
     def add(self, image: UInt8Array, analysis: FrameAnalysis) -> None:
         """Looks at a frame, (H, W, 3) uint8 RGB, for better pictures of its people."""
@@ -32,11 +37,26 @@ class Portraits:
                 continue
             quality, kept = _quality(face), self._best.get(face.track_id)
             if (kept is None and len(self._best) < _MOST) or (kept is not None and quality > _BETTER * kept[0]):
-                self._best[face.track_id] = (quality, _small(face_thumbnail(image, face)))
+                picture = _small(face_thumbnail(image, face))
+                self._best[face.track_id] = (quality, encode_image(picture, quality=_QUALITY))
 
-    def pictures(self) -> dict[int, UInt8Array]:
-        """Returns by `track_id` (h, w, 3) uint8 RGB, at most `SIDE` pixels a side."""
-        return {number: picture for number, (_, picture) in sorted(self._best.items())}
+    def pictures(self) -> Mapping[int, UInt8Array]:
+        """Returns by `track_id` (h, w, 3) uint8 RGB, at most `SIDE` pixels a side; each is decoded when asked for."""
+        return _Pictures({number: picture for number, (_, picture) in sorted(self._best.items())})
+
+
+class _Pictures(Mapping[int, UInt8Array]):
+    def __init__(self, files: dict[int, bytes]) -> None:
+        self._files = files
+
+    def __getitem__(self, number: int) -> UInt8Array:
+        return load_image(self._files[number]).pixels
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
 
 
 def _quality(face: Face) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +15,30 @@ from faceinsight.export import BOM, Row, columns_of, csv_pieces, to_json
 from faceinsight.writing import write_file
 
 # What is known of a file: `result_head`, then what `analysis_dict` says, or `ClipAnalysis.as_dict`, or an `error`.
+# A clip's `rows` may be any sequence that begins anew at every call: they need not be in memory.
 Record = dict[str, Any]
 Records = Callable[[], Iterable[Record]]
 
 
-def record_rows(record: Record) -> list[Row]:
-    """Returns the rows of a record: one a face (and analysed frame of a clip), led by the file's name.
+def record_rows(record: Record) -> Iterator[Row]:
+    """Yields the rows of a record: one a face (and analysed frame of a clip), led by the file's name.
 
     A file without a face has one row too, whose `face` is None; one that failed says why in its `error`.
     """
     lead = {"file": record["file"]}
     if "error" in record:
-        return [lead | {"face": None, "error": record["error"]}]
-    faces = _faces(record)
-    return [lead | {key: value for key, value in row.items() if key != "kps"} for row in faces] or [
-        lead | {"face": None}
-    ]
+        yield lead | {"face": None, "error": record["error"]}
+        return
+    empty = True
+    for row in _faces(record):
+        empty = False
+        yield lead | {key: value for key, value in row.items() if key != "kps"}
+    if empty:
+        yield lead | {"face": None}
 
 
-def _faces(record: Record) -> list[Row]:
-    faces: list[Row] = record["rows"] if "rows" in record else record.get("faces", [])
+def _faces(record: Record) -> Collection[Row]:
+    faces: Collection[Row] = record["rows"] if "rows" in record else record.get("faces", [])
     return faces
 
 
@@ -86,15 +91,91 @@ def json_pieces(records: Iterable[Record]) -> Iterator[str]:
     """Yields what `to_json` makes of a list, record by record."""
     between = "["
     for record in records:
-        yield f"{between}\n{to_json(record).rstrip()}".replace("\n", "\n  ")
+        yield f"{between}\n  "
+        for piece in _record_pieces(record, indent=2):
+            yield piece.replace("\n", "\n  ")
         between = ","
     yield "[]\n" if between == "[" else "\n]\n"
+
+
+def _record_pieces(record: Record, indent: int | None) -> Iterator[str]:
+    """Yields a record as JSON, row by row of a clip; all in one line where there is no indent."""
+    if "rows" not in record:
+        yield json.dumps(record, ensure_ascii=False, indent=indent)
+        return
+    head = {key: value for key, value in record.items() if key != "rows"} | {"rows": []}
+    before, after = json.dumps(head, ensure_ascii=False, indent=indent).rsplit("[]", 1)
+    yield before
+    apart = " " if indent is None else "\n" + 2 * indent * " "
+    between = "[" if indent is None else f"[{apart}"
+    for row in record["rows"]:
+        text = json.dumps(row, ensure_ascii=False, indent=indent)
+        yield between + text.replace("\n", apart)
+        between = f",{apart}"
+    yield "[]" if between[0] == "[" else ("]" if indent is None else f"\n{indent * ' '}]")
+    yield after
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Writes a record as a JSON file for `read_record`; raises MediaError where it cannot be written."""
+
+    def lines() -> Iterator[str]:
+        head = {key: value for key, value in record.items() if key != "rows"}
+        if "rows" not in record:
+            yield to_json(head)
+            return
+        yield json.dumps(head, ensure_ascii=False)[:-1] + ', "rows": [\n'
+        between = ""
+        for row in record["rows"]:
+            yield between + json.dumps(row, ensure_ascii=False)
+            between = ",\n"
+        yield "\n]}\n"
+
+    write_file(path, (line.encode(errors="backslashreplace") for line in lines()))
+
+
+def read_record(path: Path) -> Record:
+    """Reads what `write_record` wrote; a clip's rows stay in the file until they are asked for."""
+    with path.open("rb") as file:
+        first = file.readline()
+        if not first.endswith(_ROWS):
+            return dict(json.loads(first + file.read()))
+    rows = _StoredRows(path)
+    return dict(json.loads(first[: -len(_ROWS)] + b"}")) | {"rows": rows}
+
+
+_ROWS = b', "rows": [\n'
+
+
+class _StoredRows(Collection[Row]):
+    """The rows of a clip in a file of `write_record`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._count = sum(1 for _ in self._lines())
+
+    def _lines(self) -> Iterator[bytes]:
+        with self._path.open("rb") as file:
+            file.readline()
+            for line in file:
+                if line.startswith(b"{"):
+                    yield line
+
+    def __iter__(self) -> Iterator[Row]:
+        for line in self._lines():
+            yield json.loads(line.rstrip(b",\n"))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, row: object) -> bool:
+        return any(row == each for each in self)
 
 
 _TEXTS: dict[str, Callable[[Records], Iterator[str]]] = {
     ".csv": _csv_file,
     ".json": lambda records: json_pieces(records()),
-    ".jsonl": lambda records: (json.dumps(record, ensure_ascii=False) + "\n" for record in records()),
+    ".jsonl": lambda records: (piece for record in records() for piece in chain(_record_pieces(record, None), "\n")),
 }
 PARQUET = ".parquet"
 

@@ -36,6 +36,8 @@ _UNSURE_S = 0.5
 _SURE_S = 2.0
 # A look that is overdue by this factor is taken even if it breaks the budget.
 _OVERDUE = 4.0
+# In a recording nobody waits: who somebody is, is asked this often at least.
+_RECORDED_S = 0.3
 _FIRST_GUESS_MS = 5.0
 _NEW_COST_WEIGHT = 0.2
 
@@ -61,9 +63,10 @@ class CutDetector:
         self._usual = 0.0
 
     def is_cut(self, image: UInt8Array) -> bool:
-        """Tells whether an image (H, W, 3) uint8 shows another scene than the one before it."""
+        """Tells whether an image, (H, W, 3) or (H, W) uint8, shows another scene than the one before it."""
         step = max(1, min(image.shape[:2]) // 96)
-        small = cv2.resize(image[::step, ::step, 1], self._SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
+        some = image[::step, ::step, 1] if image.ndim == 3 else image[::step, ::step]
+        small = cv2.resize(some, self._SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
         small -= small.mean()
         spread = float(np.linalg.norm(small))
         if spread < self._FLAT * np.sqrt(small.size):
@@ -86,14 +89,14 @@ class _Person:
     fusion: FaceFusion
     looked: dict[str, tuple[float, int]] = field(default_factory=dict)
 
-    def urgency(self, stage: str, now: float) -> float:
-        """How overdue a look is: at least 1 where it is due."""
+    def urgency(self, stage: str, now: float, longest: float | None) -> float:
+        """How overdue a look is: at least 1 where it is due; `longest` is the usual time between two of people."""
         at, count = self.looked.get(stage, (0.0, 0))
         if count == 0:
             return float("inf")
         if stage == "emotion":
             return (now - at) / _EMOTION_S
-        return (now - at) / min(_LEARN_S * count, _SURE_S if self.fusion.sure else _UNSURE_S)
+        return (now - at) / min(_LEARN_S * count, longest or (_SURE_S if self.fusion.sure else _UNSURE_S))
 
 
 class FaceStream:
@@ -136,8 +139,8 @@ class FaceStream:
             smoothing: From 0, every answer as it comes, to 1, the steadiest.
             det_threshold: New faces with a lower detection score, in [0, 1], are left out.
             min_face: Faces whose longest side is shorter, in pixels, are left out.
-            budget_ms: Milliseconds that a frame should take at most; None to search every frame as a
-                whole and ask for all answers in each, as suits a recording.
+            budget_ms: Milliseconds that a frame should take at most; None to search every frame as a whole and ask
+                for expressions in each and for the rest several times a second, as suits a recording.
             cuts: Whether the scene may change from one frame to the next, as in a clip; a camera that drops
                 frames only looks so.
         """
@@ -169,6 +172,11 @@ class FaceStream:
             self._people.clear()
             self._cost.clear()
             self._searched_s = -float("inf")
+
+    def cut(self) -> None:
+        """Says that the next frame shows another scene: everybody in it gets a new id."""
+        self.tracker.cut()
+        self._searched_s = -float("inf")
 
     def process(self, image: UInt8Array, time_s: float) -> FrameAnalysis:
         """Analyses the next frame.
@@ -222,8 +230,7 @@ class FaceStream:
             for person in self._people.values():
                 person.fusion.settle()
         if self.cuts and self._cuts.is_cut(image):
-            self.tracker.cut()
-            self._searched_s = -float("inf")
+            self.cut()
 
     def _find(self, image: UInt8Array) -> tuple[Face, ...]:
         """Searches around the known faces, and the whole frame where that is due or does not find them."""
@@ -272,15 +279,17 @@ class FaceStream:
     def _choose(self, tracks: tuple[Track, ...], spent_ms: float) -> dict[str, list[Track]]:
         """Says whom to ask what in this frame, the most overdue first, as far as the budget reaches."""
         stages = self.analyzer.stages[1:]
-        jobs = [(self._people[t].urgency(stage, self._now), stage, t) for stage in stages for t in tracks]
+        longest = _RECORDED_S if self.budget_ms is None else None
+        jobs = [(self._people[t].urgency(stage, self._now, longest), stage, t) for stage in stages for t in tracks]
         chosen: dict[str, list[Track]] = {}
         for urgency, stage, track in sorted(jobs, key=lambda job: -job[0]):
             cost = self._cost.get(stage, _FIRST_GUESS_MS)
-            if self.budget_ms is not None:
-                if urgency < 1:
-                    break
-                if spent_ms + cost > self.budget_ms and (chosen or urgency < _OVERDUE):
-                    continue
+            # Without smoothing every frame has its own answers.
+            if urgency < 1 and (self.budget_ms is not None or (stage != "emotion" and self.smoothing > 0)):
+                continue
+            over = self.budget_ms is not None and spent_ms + cost > self.budget_ms
+            if over and (chosen or urgency < _OVERDUE):
+                continue
             spent_ms += cost
             chosen.setdefault(stage, []).append(track)
             looked = self._people[track].looked

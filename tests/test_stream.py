@@ -132,9 +132,17 @@ def test_a_budget_too_small_for_anything_slows_the_answers_and_keeps_the_ids(scr
     assert statistics.median(result.elapsed_ms for result in results) <= 10
 
 
-def test_without_a_budget_everything_is_asked_in_every_frame(scripted):
-    results = play(FaceStream(scripted, budget_ms=None), scripted, 1, [(100, 200), (500, 200)])
+def test_without_a_budget_every_frame_is_searched_and_asked_for_expressions(scripted):
+    play(FaceStream(scripted, budget_ms=None), scripted, 1, [(100, 200), (500, 200)])
     assert scripted.searches == [None] * 20
+    assert scripted.asked.count(("emotion", 2)) == 20
+    # Who somebody is changes less: asked for often at first, then some three times a second.
+    assert scripted.asked[:4] == [("attributes", 2), ("emotion", 2)] * 2
+    assert 5 <= scripted.asked.count(("attributes", 2)) <= 8
+
+
+def test_without_a_budget_and_smoothing_every_frame_has_its_own_answers(scripted):
+    results = play(FaceStream(scripted, smoothing=0, budget_ms=None), scripted, 1, [(100, 200), (500, 200)])
     assert scripted.asked == [("attributes", 2), ("emotion", 2)] * 20
     assert [stage for stage, _ in results[-1].timings] == ["detector", "attributes", "emotion"]
 

@@ -13,9 +13,8 @@ from filelock import FileLock, Timeout
 
 from faceinsight.batch.work import annotated_suffix
 from faceinsight.errors import MediaError
-from faceinsight.export import to_json
-from faceinsight.records import Record, check_format, files_of, write_records
-from faceinsight.writing import clear_leftovers, make_folder, write_error, write_file
+from faceinsight.records import Record, check_format, files_of, read_record, write_record, write_records
+from faceinsight.writing import clear_leftovers, make_folder, write_error
 
 TABLES = ("faces.csv", "faces.json")
 # While a run lasts, and after one that was killed: a JSON file for every finished file, to make the tables of.
@@ -119,14 +118,14 @@ class ResultFolder:
     def add(self, record: Record) -> None:
         """Keeps the record of a finished file; raises MediaError where it cannot be written."""
         self._finished += 1
-        write_file(self._so_far / f"{self._finished:06}.json", to_json(record).encode(errors="backslashreplace"))
+        write_record(self._so_far / f"{self._finished:06}.json", record)
 
     def _names(self) -> list[Path]:
         return sorted((p for p in self._so_far.glob("*.json") if p.stem.isdecimal()), key=lambda p: int(p.stem))
 
     def _records(self) -> Iterator[Record]:
         for path in self._names():
-            yield json.loads(path.read_bytes())
+            yield read_record(path)
 
     def _make_tables(self) -> int:
         """Makes the tables of the finished files' records, if there are any; returns how many."""

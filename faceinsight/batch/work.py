@@ -139,7 +139,7 @@ def _clip(
         else:
             on_progress(file.name, step.share)
     on_progress(file.name, 1.0)
-    record = {**head, **clip.as_dict()}
+    record = {**head, **clip.record()}
     people = len(record["people"])
     followed = "1 person" if people == 1 else f"{people} people"
     lines = [f"{file}: {followed}, {len(record['rows'])} faces in {len(clip.frames)} frames"]

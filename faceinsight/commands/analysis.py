@@ -6,6 +6,9 @@ import argparse
 import math
 from collections.abc import Callable
 
+# Analyses a second of a clip: measured by benchmarks/rates.py, a viewer cannot tell them from every frame's.
+USUAL_RATE = 10.0
+
 
 def add_analysis(parser: argparse.ArgumentParser) -> None:
     """Adds `--threshold`, `--min-face`, `--rate` and `--smoothing`."""
@@ -16,7 +19,11 @@ def add_analysis(parser: argparse.ArgumentParser) -> None:
         "--min-face", type=between(0, 10_000), default=0, metavar="PX", help="leave out smaller faces (default: 0)"
     )
     parser.add_argument(
-        "--rate", type=between(0.001, 1000), metavar="N", help="analyses a second of a clip (default: all frames)"
+        "--rate",
+        type=between(0, 1000),
+        default=USUAL_RATE,
+        metavar="N",
+        help="analyses a second of a clip, between which boxes move along; 0 for every frame (default: %(default)g)",
     )
     parser.add_argument(
         "--smoothing",

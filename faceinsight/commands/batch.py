@@ -99,7 +99,7 @@ def _batch(args: argparse.Namespace) -> int:
         on_error=complain,
         det_threshold=args.threshold,
         min_face=args.min_face,
-        rate=args.rate,
+        rate=args.rate or None,
         smoothing=args.smoothing / 100,
     )
     try:

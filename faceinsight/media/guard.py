@@ -17,8 +17,9 @@ from faceinsight.media.image import LoadedImage
 from faceinsight.media.process import Answer, Workers
 from faceinsight.media.reader import Reader
 from faceinsight.media.room import Room
-from faceinsight.media.sound import SoundPiece
+from faceinsight.media.sound import EncodedSound, SoundPiece, SoundTrack
 from faceinsight.media.video import VideoFrame, VideoInfo, VideoLimits
+from faceinsight.media.yuv import Colors, YuvImage
 
 # Faces are looked for at 640 pixels a side: beyond this, a picture is larger for the eye alone.
 LARGEST_PICTURE = 16_000_000
@@ -105,8 +106,9 @@ class Guard(Reader):
         """Does what `read_frames` does, within CLIP_LIMITS."""
         cost = (_CLIP_MB, _CLIP_PIXEL_MB, _ENCODER_MB)
         with self._clip("frames", self._clips, cost, path, name, start=start, end=end) as answers:
-            for values, pixels in answers:
-                yield VideoFrame(values["time"], pixels)
+            for values, data in answers:
+                width, height = values["size"]
+                yield VideoFrame(values["time"], YuvImage(data, width, height, Colors(*values["colors"])))
 
     @contextmanager
     def _clip(
@@ -121,7 +123,11 @@ class Guard(Reader):
             with room.take(decoder + shown * cost[2]):
                 yield worker.go(decoder)
 
-    def sound(self, path: Path, start: float) -> Generator[SoundPiece]:
+    def sound(self, path: Path, start: float) -> SoundTrack:
+        """Returns the sound of a clip, which is always decoded and encoded anew: nothing is handed on unread."""
+        return EncodedSound(self.pieces(path, start))
+
+    def pieces(self, path: Path, start: float) -> Generator[SoundPiece]:
         """Does what `read_sound` does; its room is part of that of the frames."""
         try:
             with self._workers.one() as worker:

@@ -50,8 +50,9 @@ class Worker:
             # What decoders complain of says nothing that the answer does not.
             stderr=subprocess.DEVNULL,
             bufsize=0,
-            # Each further arena would count as memory in use.
-            env=os.environ | {"MALLOC_ARENA_MAX": "2"},
+            # Each further arena would count as memory in use; and a thread of OpenBLAS, which nobody needs here, takes
+            # the process with it where it starts when memory is bounded already.
+            env=os.environ | {"MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1"},
             creationflags=_FLAGS,
         )
         assert self._process.stdin is not None

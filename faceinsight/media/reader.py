@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from pathlib import Path
 
-from faceinsight.media.sound import SoundPiece, read_sound
+from faceinsight.media.sound import SoundTrack, sound_of
 from faceinsight.media.video import VideoFrame, VideoInfo, probe, read_frames
 
 
@@ -20,6 +20,6 @@ class Reader:
         """Does what `read_frames` does."""
         return read_frames(path, start, end, name)
 
-    def sound(self, path: Path, start: float) -> Generator[SoundPiece]:
-        """Does what `read_sound` does."""
-        return read_sound(path, start)
+    def sound(self, path: Path, start: float) -> SoundTrack:
+        """Does what `sound_of` does."""
+        return sound_of(path, start)

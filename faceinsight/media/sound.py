@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import av
 import numpy as np
@@ -18,6 +18,15 @@ from faceinsight.errors import MediaError
 from faceinsight.media.container import opened_container
 
 _RATE = 48_000
+# Sound in an MP4 that every browser plays as it is.
+COPIED = frozenset(("aac", "mp3", "opus", "flac"))
+# What a decoder needs before a packet's own sound.
+_PRIMING = 2
+# Times that are less than this off, in samples, are those of a container that counts in milliseconds.
+_SLACK = _RATE // 50
+# Beyond that nobody waits for the sound to come back.
+_LONGEST_GAP_S = 600
+_FAILURES = (MediaError, FFmpegError, ArithmeticError, LookupError, MemoryError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +56,31 @@ def read_sound(path: str | Path, start: float = 0.0) -> Generator[SoundPiece]:
     """
     try:
         with opened_container(Path(path), str(path)) as container:
-            tracks = container.streams.audio
-            if tracks and tracks[0].codec_context is not None and container.streams.video:
-                yield from _pieces(container, tracks[0], start)
-    except (MediaError, FFmpegError, ArithmeticError, LookupError, MemoryError, TypeError, ValueError):
+            track = _track(container)
+            if track is not None:
+                yield from _pieces(container, track, start)
+    except _FAILURES:
         return
 
 
-def _pieces(container: Any, track: Any, start: float) -> Iterator[SoundPiece]:
-    picture: Any = container.streams.video[0]
+def _track(container: Any) -> Any:
+    """Returns the track that players choose, or None."""
+    track = container.streams.best("audio")
+    known = track is not None and track.codec_context is not None and container.streams.best("video") is not None
+    return track if known else None
+
+
+def _begin(container: Any, track: Any, start: float) -> float:
+    """Goes to `start`; returns when that is, in seconds of the file."""
+    picture = container.streams.best("video")
     begin = start + float((picture.start_time or 0) * picture.time_base)
     if start > 0:
         container.seek(int(begin / track.time_base), stream=track)
+    return begin
+
+
+def _pieces(container: Any, track: Any, start: float) -> Iterator[SoundPiece]:
+    begin = _begin(container, track, start)
     layout = "mono" if track.codec_context.channels == 1 else "stereo"
     # A track that changes its sampling rate or its channels on the way is an error to it.
     resampler = av.AudioResampler("fltp", layout, _RATE)
@@ -69,43 +91,159 @@ def _pieces(container: Any, track: Any, start: float) -> Iterator[SoundPiece]:
                 yield SoundPiece(time, np.asarray(piece.to_ndarray(), np.float32))
 
 
-class Sound:
-    """The sound track of a file that is being written, encoded as AAC; nothing where there is no sound."""
+class SoundTrack(Protocol):
+    """The sound of a file that is being written."""
 
-    def __init__(self, pieces: Iterator[SoundPiece], container: Any) -> None:
-        """Adds a track to the file that is written, if there is a piece at all.
-
-        Args:
-            pieces: The sound, in order.
-            container: The open PyAV container to write to, before its first packet.
-        """
-        self._pieces = pieces
-        self._track: Any = None
-        self._next = next(self._pieces, None)
-        if self._next is not None:
-            self._track = container.add_stream("aac", rate=_RATE)
-            self._track.layout = _layout(self._next)
+    def begin(self, container: Any) -> None:
+        """Adds a track to the PyAV container to write to, before its first packet, if there is sound at all."""
 
     def until(self, time: float) -> Iterator[Any]:
         """Yields the packets of what begins before `time`, in seconds of the written file."""
+
+    def finish(self) -> Iterator[Any]:
+        """Yields the last packets."""
+
+    def close(self) -> None:
+        """Lets go of the file that is read."""
+
+
+def sound_of(path: str | Path, start: float = 0.0) -> SoundTrack:
+    """Returns the sound of a video file: its packets as they are where an MP4 takes them, else encoded as AAC.
+
+    Args:
+        path: The file.
+        start: Seconds from its first picture at which to begin.
+    """
+    copied = CopiedSound(Path(path), start)
+    if copied.name in COPIED:
+        return copied
+    copied.close()
+    return EncodedSound(read_sound(path, start))
+
+
+class CopiedSound:
+    """The sound track of a file, handed on packet by packet.
+
+    Attributes:
+        name: The codec's, or None where there is no sound to be read.
+    """
+
+    def __init__(self, path: Path, start: float) -> None:
+        """Opens a file; `start` is in seconds from its first picture."""
+        self.name: str | None = None
+        self._held = ExitStack()
+        self._track: Any = None
+        self._packets: Iterator[tuple[float, Any]] = iter(())
+        self._next: tuple[float, Any] | None = None
+        with suppress(*_FAILURES):
+            container = self._held.enter_context(opened_container(path, str(path)))
+            track = _track(container)
+            if track is not None:
+                self.name = track.codec_context.codec.canonical_name
+                self._packets = self._read(container, track, start)
+                self._template = track
+
+    def _read(self, container: Any, track: Any, start: float) -> Iterator[tuple[float, Any]]:
+        """Yields packets with their seconds in the written file, until the track ends or breaks off."""
+        begin = _begin(container, track, start)
+        shift = round(begin / track.time_base)
+        last = None
+        for packet in container.demux(track):
+            # Their order is that of their times: anything else is damage.
+            if (
+                packet.pts is None
+                or packet.dts is None
+                or packet.is_corrupt
+                or (last is not None and packet.dts <= last)
+            ):
+                continue
+            time = float(packet.pts * packet.time_base) - begin
+            if time + _PRIMING * float((packet.duration or 0) * packet.time_base) <= 0:
+                continue
+            last = packet.dts
+            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+            yield time, packet
+
+    def _advance(self) -> None:
+        self._next = None
+        with suppress(*_FAILURES):
+            self._next = next(self._packets, None)
+
+    def begin(self, container: Any) -> None:
+        """Does what `SoundTrack.begin` says."""
+        self._advance()
+        if self._next is not None:
+            self._track = container.add_stream_from_template(self._template)
+
+    def until(self, time: float) -> Iterator[Any]:
+        """Does what `SoundTrack.until` says."""
+        while self._track is not None and self._next is not None and self._next[0] < time:
+            packet = self._next[1]
+            packet.stream = self._track
+            yield packet
+            self._advance()
+
+    def finish(self) -> Iterator[Any]:
+        """Does what `SoundTrack.finish` says: all has been handed on."""
+        return iter(())
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._held.close()
+
+
+class EncodedSound:
+    """Sound encoded as AAC, in step with the times that its pieces have."""
+
+    def __init__(self, pieces: Generator[SoundPiece]) -> None:
+        """Takes pieces of sound in order."""
+        self._pieces = pieces
+        self._track: Any = None
+        self._next: SoundPiece | None = None
+        # How many samples the encoder has had.
+        self._count = 0
+
+    def begin(self, container: Any) -> None:
+        """Does what `SoundTrack.begin` says."""
+        self._next = next(self._pieces, None)
+        if self._next is not None:
+            self._track = container.add_stream("aac", rate=_RATE)
+            self._track.layout = _layout(self._next.samples)
+
+    def until(self, time: float) -> Iterator[Any]:
+        """Does what `SoundTrack.until` says."""
         while self._next is not None and self._next.time < time:
-            frame = av.AudioFrame.from_ndarray(self._next.samples, "fltp", _layout(self._next))
-            frame.sample_rate, frame.time_base = _RATE, Fraction(1, _RATE)
-            frame.pts = round(self._next.time * _RATE)
-            try:
-                yield from self._track.encode(frame)
-            except (FFmpegError, ValueError):
-                # Times that go backwards: there is silence from here on.
+            samples = self._next.samples
+            ahead = round(self._next.time * _RATE) - self._count
+            if ahead > _LONGEST_GAP_S * _RATE:
                 self._next = None
                 return
+            while ahead > _SLACK:
+                silence = np.zeros((len(samples), min(ahead, _RATE)), np.float32)
+                yield from self._encode(silence)
+                ahead -= silence.shape[1]
+            yield from self._encode(samples[:, -ahead:] if ahead < -_SLACK else samples)
             self._next = next(self._pieces, None)
 
-    def close(self) -> Iterator[Any]:
-        """Yields the last packets."""
+    def _encode(self, samples: npt.NDArray[np.float32]) -> Iterator[Any]:
+        if not samples.shape[1]:
+            return
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", _layout(samples))
+        frame.sample_rate, frame.time_base = _RATE, Fraction(1, _RATE)
+        frame.pts = self._count
+        self._count += samples.shape[1]
+        yield from self._track.encode(frame)
+
+    def finish(self) -> Iterator[Any]:
+        """Does what `SoundTrack.finish` says."""
         if self._track is not None:
             with suppress(FFmpegError, ValueError):
                 yield from self._track.encode(None)
 
+    def close(self) -> None:
+        """Ends the reading."""
+        self._pieces.close()
 
-def _layout(piece: SoundPiece) -> str:
-    return "mono" if len(piece.samples) == 1 else "stereo"
+
+def _layout(samples: npt.NDArray[np.float32]) -> str:
+    return "mono" if len(samples) == 1 else "stereo"

@@ -1,34 +1,26 @@
-"""Video files in and out with PyAV, one frame in memory at a time."""
+"""Reads video files with PyAV, one frame in memory at a time."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
 import numpy as np
 import numpy.typing as npt
-from av.error import FFmpegError
 
 from faceinsight.cpus import usable_cpus
 from faceinsight.errors import DamagedMediaError, MediaError
 from faceinsight.media.container import opened_container, unreadable
-from faceinsight.media.sound import Sound, SoundPiece
-from faceinsight.writing import beside, write_error
+from faceinsight.media.yuv import YuvImage
 
 UInt8Array = npt.NDArray[np.uint8]
 
-# Fine enough for any frame rate, and what MPEG itself counts in.
-_TIME_BASE = Fraction(1, 90_000)
 _FALLBACK_FPS = 25.0
-# Where two frames claim the same time, the later one is moved by this much.
-_LEAST_STEP = 90
 # 8K, as the best phones film: a decoder keeps up to sixteen such frames.
 MAX_FRAME_PIXELS = 36_000_000
 # Each further thread keeps frames of its own.
@@ -48,6 +40,7 @@ class VideoInfo:
         fps: Frames a second, on average.
         duration: Length in seconds; 0 where the file does not say.
         note: One sentence about what is not as the file has it, or None.
+        pixel_aspect: Width of a pixel as it is to be shown, in its heights.
     """
 
     width: int
@@ -55,6 +48,7 @@ class VideoInfo:
     fps: float
     duration: float
     note: str | None = None
+    pixel_aspect: float = 1.0
 
     @property
     def frames(self) -> int:
@@ -68,11 +62,16 @@ class VideoFrame:
 
     Attributes:
         time: Seconds since the first frame of the file.
-        pixels: (H, W, 3) uint8 RGB, turned upright.
+        image: The picture, turned upright.
     """
 
     time: float
-    pixels: UInt8Array
+    image: YuvImage
+
+    @property
+    def pixels(self) -> UInt8Array:
+        """The picture as (H, W, 3) uint8 RGB, made at each call."""
+        return self.image.rgb()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +92,12 @@ class VideoLimits:
 @contextmanager
 def _opened(path: Path, label: str, limits: VideoLimits) -> Iterator[tuple[Any, Any]]:
     with opened_container(path, label) as container:
-        tracks = container.streams.video
-        if not tracks or tracks[0].codec_context is None:
+        # The one that players show: a cover is a video of one picture, and may come first.
+        stream = container.streams.best("video")
+        if stream is None or stream.codec_context is None:
             if not container.streams.audio:
                 raise unreadable(label)
             raise MediaError(f"{label} holds no video, only sound: choose another file.")
-        stream = tracks[0]
         codec = stream.codec_context
         if codec.width * codec.height > limits.decoded:
             raise MediaError(
@@ -154,6 +153,8 @@ def first_look(
             else:
                 duration = container.duration / av.time_base if container.duration else 0.0
             full = stream.codec_context.width * stream.codec_context.height
+            stored = stream.codec_context.width, stream.codec_context.height
+            aspect = float(stream.sample_aspect_ratio or 1)
     except MediaError:
         raise
     except Exception as error:
@@ -161,9 +162,11 @@ def first_look(
     first = next(read_frames(path, name=name, limits=limits), None)
     if first is None:
         raise MediaError(f"{label} holds no frame of video: choose another file.")
-    height, width = first.pixels.shape[:2]
+    width, height = first.image.width, first.image.height
+    if (width < height) != (stored[0] < stored[1]):
+        aspect = 1 / aspect
     note = f"{label} was analysed at {width} x {height} pixels." if width * height < full else None
-    info = VideoInfo(width, height, min(max(fps, _LEAST_FPS), _MOST_FPS), max(duration, 0.0), note)
+    info = VideoInfo(width, height, min(max(fps, _LEAST_FPS), _MOST_FPS), max(duration, 0.0), note, aspect)
     return info, first.pixels
 
 
@@ -202,7 +205,7 @@ def read_frames(
                     )
                 if count == 0:
                     size = _size(frame, limits.largest)
-                yield VideoFrame(time, _upright(frame, size))
+                yield VideoFrame(time, YuvImage.of_frame(frame, size))
     except MediaError:
         raise
     except Exception as error:
@@ -235,108 +238,3 @@ def _size(frame: av.VideoFrame, largest: int | None) -> tuple[int, int]:
         return frame.width, frame.height
     side = math.sqrt(largest / pixels)
     return max(int(frame.width * side), 1), max(int(frame.height * side), 1)
-
-
-def _upright(frame: av.VideoFrame, size: tuple[int, int]) -> UInt8Array:
-    pixels = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
-    # FFmpeg counts quarter turns counter-clockwise, as numpy does.
-    turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    return np.asarray(np.rot90(pixels, turns) if turns else pixels, np.uint8)
-
-
-class VideoWriter:
-    """Writes an H.264 MP4 that every browser plays; a context manager.
-
-    The file bears its name only once the block has ended without an error; until then, and whatever happens, a file
-    that was there before stays.
-    """
-
-    def __init__(self, path: str | Path, fps: float, sound: Iterator[SoundPiece] | None = None) -> None:
-        """Prepares a file; nothing is written before the first frame.
-
-        Args:
-            path: The MP4 file to write.
-            fps: Frames a second, a hint to the encoder; frames carry their own times.
-            sound: The sound to write as well, of `read_sound`; None for none.
-        """
-        self.path = Path(path)
-        self._fps = fps
-        self._pieces = sound
-        self._sound: Sound | None = None
-        self._container: Any = None
-        self._stream: Any = None
-        self._last = -_LEAST_STEP
-        # What is left to do in the end: the new file takes its name, or goes.
-        self._ending = ExitStack()
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def write(self, pixels: UInt8Array, time: float) -> None:
-        """Appends a frame.
-
-        Args:
-            pixels: (H, W, 3) uint8 RGB; every frame of the file of the same size.
-            time: Seconds since the beginning of the written file.
-
-        Raises:
-            MediaError: If the file cannot be written.
-        """
-        height, width = pixels.shape[:2]
-        with self._errors():
-            if self._container is None:
-                self._open(width, height)
-            # 4:2:0 needs even sides: the last row or column is doubled where they are odd.
-            even = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
-            frame = av.VideoFrame.from_ndarray(even, format="rgb24")
-            frame.time_base = _TIME_BASE
-            frame.pts = max(round(time / _TIME_BASE), self._last + _LEAST_STEP)
-            self._last = frame.pts
-            self._container.mux(self._stream.encode(frame))
-            if self._sound is not None:
-                # Beside its pictures: a player need not look for it at the end of the file.
-                self._container.mux(list(self._sound.until(time + 1 / self._fps)))
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (FFmpegError, OSError) as error:
-            raise write_error(error, self.path.name) from error
-
-    def _open(self, width: int, height: int) -> None:
-        part = self._ending.enter_context(beside(self.path))
-        # faststart moves the index to the front: a browser plays before it has the whole file.
-        self._container = av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"})
-        rate = Fraction(self._fps).limit_denominator(1001)
-        stream = self._container.add_stream("libx264", rate=rate)
-        stream.width, stream.height = width + width % 2, height + height % 2
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = _TIME_BASE
-        stream.options = {"preset": "veryfast", "crf": "21"}
-        self._stream = stream
-        if self._pieces is not None:
-            self._sound = Sound(self._pieces, self._container)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None and self._container is not None:
-            with self._errors(), self._ending:
-                try:
-                    self._container.mux(self._stream.encode())
-                    if self._sound is not None:
-                        self._container.mux(list(self._sound.close()))
-                finally:
-                    self._container.close()
-            return
-        if self._container is not None:
-            # Without a name, its index is not moved to its front. The error that got us here is the one to tell of.
-            with suppress(OSError):
-                Path(self._container.name).unlink()
-            with suppress(FFmpegError, OSError):
-                self._container.close()
-        self._ending.__exit__(kind, error, trace)

@@ -55,7 +55,8 @@ def _frames(path: str, start: float, end: float | None, name: str, limits: list[
     kept = VideoLimits(*limits)
     yield {"pixels": read_size(path, name, kept)}, None
     for frame in read_frames(path, start, end, name, kept):
-        yield {"time": frame.time}, frame.pixels
+        image = frame.image
+        yield {"time": frame.time, "size": (image.width, image.height), "colors": astuple(image.colors)}, image.data
 
 
 def _sound(path: str, start: float, name: str) -> Iterator[Answer]:

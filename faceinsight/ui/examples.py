@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from faceinsight.media.image import UInt8Array, load_image
-from faceinsight.media.video import VideoWriter
+from faceinsight.media.writer import VideoWriter
 
 CLIP = "example.mp4"
 _SECONDS, _FPS = 4, 15

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def table(analysis: FrameAnalysis) -> Cells:
     return list(map(cells, analysis.faces, face_numbers(analysis.faces)))
 
 
-def clip_table(frames: tuple[tuple[float, FrameAnalysis], ...]) -> Cells:
+def clip_table(frames: Sequence[tuple[float, FrameAnalysis]]) -> Cells:
     """Returns the first rows of a clip, one a face and analysed frame, as of `CLIP_HEADERS`."""
     rows: Cells = []
     for time, analysis in frames:

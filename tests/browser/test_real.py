@@ -90,6 +90,7 @@ def test_every_tab(real_browser, real_app, clips, seen, look, size, dark):
     visit.tab("Video")
     visit.upload("#video-input", clips(seen.clip))
     expect(visit.page.locator("#video-notice")).to_contain_text(seen.length)
+    visit.page.locator("#video-rate").select_option("every frame")
     visit.page.locator("#video-run").click()
     expect(visit.page.locator("#video-notice")).to_contain_text(seen.frames, timeout=90_000)
     expect(visit.page.locator("#video-files")).to_be_visible()

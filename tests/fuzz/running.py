@@ -17,7 +17,7 @@ from typing import Any
 from faceinsight import ClipOptions, FaceAnalyzer, analyze_clip, load_image
 from faceinsight.errors import FaceInsightError
 from faceinsight.media.reader import Reader
-from faceinsight.media.sound import read_sound
+from faceinsight.media.sound import sound_of
 from faceinsight.media.video import VideoLimits, probe, read_frames
 from faceinsight.packs import load_spec, resolve
 from faceinsight.resources import asset
@@ -93,7 +93,7 @@ class _Reader(Reader):
         return read_frames(path, start, end, name, _LIMITS)
 
     def sound(self, path: Path, start: float) -> Any:
-        return read_sound(path, start)
+        return sound_of(path, start)
 
 
 def clips(count: int, analyzer: FaceAnalyzer, folder: Path, seed: int = 0) -> Outcome:

@@ -182,7 +182,7 @@ def test_clips_come_out_as_they_are(guard, tmp_path):
     for ours, theirs in zip(guard.frames(path, 0.2, 0.9, "c"), read_frames(path, 0.2, 0.9), strict=True):
         assert ours.time == theirs.time
         np.testing.assert_array_equal(ours.pixels, theirs.pixels)
-    for ours, theirs in zip(guard.sound(path, 0.2), read_sound(path, 0.2), strict=True):
+    for ours, theirs in zip(guard.pieces(path, 0.2), read_sound(path, 0.2), strict=True):
         assert ours.time == theirs.time
         np.testing.assert_array_equal(ours.samples, theirs.samples)
     assert guard._clips._taken == guard._pictures._taken == 0
@@ -190,7 +190,7 @@ def test_clips_come_out_as_they_are(guard, tmp_path):
 
 def test_a_clip_that_is_left_leaves_nothing(guard, tmp_path):
     path = write_clip(tmp_path / "c.mp4", toy_frames(40), sound=True)
-    frames, sound = guard.frames(path, 0, None, "c"), guard.sound(path, 0)
+    frames, sound = guard.frames(path, 0, None, "c"), guard.pieces(path, 0)
     assert next(frames).time == 0
     assert next(sound).time == 0
     assert guard._clips._taken > 0

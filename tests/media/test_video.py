@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from faceinsight import DamagedMediaError, MediaError
-from faceinsight.media.video import VideoWriter, probe, read_frames
+from faceinsight.media.video import probe, read_frames
+from faceinsight.media.writer import VideoWriter
 from tests.material import both
 from tests.toy_media import toy_frames, turn_clip, write_clip, write_tone
 
