@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import json
+import threading
+from dataclasses import replace
+
 import av
 import numpy as np
 import pytest
 
-from faceinsight import ClipAnalysis, ClipOptions, MediaError, analyze_clip, iter_clip
+import faceinsight.clips
+from faceinsight import ClipAnalysis, ClipOptions, Face, FrameAnalysis, MediaError, analyze_clip, iter_clip, to_json
+from faceinsight.export import result_head
 from faceinsight.media.video import probe, read_frames
+from faceinsight.records import json_pieces, read_record, write_record, write_records
 from tests.material import both
 from tests.toy_media import toy_frames, write_clip, write_tone
 from tests.toy_models import toy_picture
@@ -37,7 +44,7 @@ def test_the_written_clip_is_annotated(toy_analyzer, clip, tmp_path):
     assert not changed[300:].any()
 
 
-def test_a_lower_rate_keeps_labels_between_analyses(toy_analyzer, clip, tmp_path):
+def test_a_lower_rate_analyses_less_often(toy_analyzer, clip, tmp_path):
     result = analyze_clip(toy_analyzer, clip, tmp_path / "out.mp4", ClipOptions(rate=2))
     assert [t for t, _ in result.frames] == pytest.approx([0.0, 0.5, 1.0])
     assert columns(result) == [1, 6, 11]
@@ -204,3 +211,73 @@ def test_sound_that_cannot_be_decoded_spoils_nothing(toy_analyzer, clip, tmp_pat
     result = analyze_clip(toy_analyzer, clip, tmp_path / "out.mp4")
     assert result.note is None
     assert probe(tmp_path / "out.mp4").frames == 15
+
+
+def scripted(info):
+    """Returns an analysis of two people, between whom the scene changes at 0.7 s."""
+
+    def frame(x, number):
+        face = Face((x, 100.0, x + 60, 180.0), 0.9, track_id=number)
+        return FrameAnalysis(640, 480, (replace(face, raw=face),), "toy", ("detector",))
+
+    frames = [(0.0, frame(0.0, 1)), (0.5, frame(50.0, 1)), (1.0, frame(300.0, 2))]
+    return ClipAnalysis(info, frames, cuts=(0.7,))
+
+
+@pytest.fixture
+def places(monkeypatch):
+    """Where faces are drawn, frame by frame: the left edges of their boxes."""
+    drawn = []
+
+    def note(image, faces, *_, **__):
+        drawn.append([face.bbox[0] for face in faces])
+
+    monkeypatch.setattr(faceinsight.clips, "draw_into", note)
+    return drawn
+
+
+def test_boxes_move_between_analyses_and_not_across_a_cut(toy_analyzer, clip, places):
+    *_, last = iter_clip(toy_analyzer, clip, known=scripted(probe(clip)))
+    assert last == scripted(probe(clip))
+    before = [[pytest.approx(x)] for x in (0, 10, 20, 30, 40, 50, 50)]
+    assert places == before + [[300]] * 8
+
+
+def test_where_an_analysis_is_long_in_coming_boxes_stay(toy_analyzer, clip, places, monkeypatch):
+    monkeypatch.setattr(faceinsight.clips, "_WAITING_BYTES", 0)
+    monkeypatch.setattr(faceinsight.clips, "_LEAST_WAITING", 2)
+    list(iter_clip(toy_analyzer, clip, known=scripted(probe(clip))))
+    assert len(places) == 15
+    assert places[1:4] == [[0]] * 3
+    assert places[5] == [50]
+
+
+def test_an_error_on_the_way_leaves_no_file_and_no_thread(toy_analyzer, clip, tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise ValueError("broken")
+
+    before = threading.active_count()
+    monkeypatch.setattr(faceinsight.clips, "draw_into", fails)
+    with pytest.raises(ValueError, match="broken"):
+        analyze_clip(toy_analyzer, clip, tmp_path / "out.mp4")
+    assert [path.name for path in tmp_path.iterdir() if path.suffix in (".mp4", ".part")] == ["clip.mp4"]
+    assert threading.active_count() == before
+
+
+def test_the_rows_of_a_record_are_made_as_they_are_read(toy_analyzer, clip, tmp_path):
+    result = analyze_clip(toy_analyzer, clip)
+    record = result.record()
+    assert not isinstance(record["rows"], list)
+    assert len(record["rows"]) == len(result.rows()) == 15
+    head = result_head("clip.mp4", "toy", "0", 0.5, 0)
+    write_record(tmp_path / "1.json", head | record)
+    kept = read_record(tmp_path / "1.json")
+    assert (list(kept["rows"]), len(kept["rows"])) == (result.rows(), 15)
+    whole = head | result.as_dict()
+    assert json.loads((tmp_path / "1.json").read_bytes()) == whole
+    assert kept | {"rows": None} == whole | {"rows": None}
+    assert "".join(json_pieces([kept])) == to_json([whole])
+    for name in ("faces.json", "faces.jsonl", "faces.csv"):
+        write_records(tmp_path / name, lambda: [kept])
+        write_records(tmp_path / f"whole-{name}", lambda: [whole])
+        assert (tmp_path / name).read_bytes() == (tmp_path / f"whole-{name}").read_bytes()
