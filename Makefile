@@ -56,6 +56,7 @@ benchmark: .venv/dev.stamp tools
 	$(BIN)/python -m benchmarks.video --out benchmarks/results/video.md
 	$(BIN)/python -m benchmarks.photo --out benchmarks/results/photo.md
 	$(BIN)/python -m benchmarks.batch --out benchmarks/results/batch.md
+	$(BIN)/python -m benchmarks.report --out benchmarks/results/report.md
 
 # After a change of dependencies: the lock, and what pip and hosted Spaces read.
 lock: $(UV)

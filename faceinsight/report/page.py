@@ -63,7 +63,7 @@ def _page(table: Path, figures: Figures, blur: bool) -> str:
         name=table.name,
         tokens=_tokens(),
         figures=figures,
-        facts=[(_NAMES.get(key, key.replace("_", " ")), value) for key, value in figures.settings.items()],
+        facts=[(_NAMES.get(key, key.replace("_", " ")), _plain(value)) for key, value in figures.settings.items()],
         version=__version__,
         ages=_ages(figures),
         genders=_shares(((name, figures.genders[name]) for name in GENDERS), GENDER_COLORS),
@@ -74,6 +74,10 @@ def _page(table: Path, figures: Figures, blur: bool) -> str:
         examples=list(crops.of(figures.examples)),
         blur=blur,
     )
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _tokens() -> dict[str, str]:
