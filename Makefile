@@ -47,7 +47,7 @@ screenshots: .venv/dev.stamp
 fuzz: .venv/dev.stamp
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
-# Some fifteen minutes, on a machine that does nothing else. PIPELINE takes options of benchmarks/pipeline.py.
+# Some twenty-five minutes, on a machine that does nothing else. PIPELINE takes options of benchmarks/pipeline.py.
 PIPELINE ?=
 benchmark: .venv/dev.stamp tools
 	$(BIN)/python -m benchmarks.pipeline --out benchmarks/results/pipeline.md $(PIPELINE)

@@ -36,7 +36,7 @@ from faceinsight.writing import write_file
 
 Frame = npt.NDArray[np.uint8]
 
-FPS, SOUND_RATE, SHOT_S = 30, 48_000, 5
+FPS, SOUND_RATE, SHOT_S = 30, 48_000, 2.5
 T1 = Path(insightface.__file__).parent / "data" / "images" / "t1.jpg"
 ASTRONAUT = Path(skimage.__file__).parent / "data" / "astronaut.png"
 # Picture, middle and width of what the camera sees: one, two, three and five people.
