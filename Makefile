@@ -8,7 +8,7 @@ ARGS ?=
 # make app PROVIDER=cuda|directml|openvino: ONNX Runtime built for it takes the place of the one for the CPU.
 PROVIDER ?=
 
-.PHONY: app test lint types pytest tools pull-plugs kill-batches lock screenshots benchmark fuzz clean
+.PHONY: app test lint types pytest tools pull-plugs kill-batches lock screenshots benchmark soak test-image fuzz clean
 
 app: .venv/app$(PROVIDER:%=-%).stamp
 	$(BIN)/python app.py $(PROVIDER:%=--provider %) $(ARGS)
@@ -57,6 +57,15 @@ benchmark: .venv/dev.stamp tools
 	$(BIN)/python -m benchmarks.photo --out benchmarks/results/photo.md
 	$(BIN)/python -m benchmarks.batch --out benchmarks/results/batch.md
 	$(BIN)/python -m benchmarks.report --out benchmarks/results/report.md
+
+# A class of thirty for twenty minutes, on a machine that does nothing else: memory, threads, files, sockets, frames.
+soak: .venv/dev.stamp
+	$(BIN)/python -m benchmarks.soak --out benchmarks/results/soak.json $(ARGS)
+
+# Makes the container's files in a bare Debian, as root, and runs them as Docker would: minutes, and the network.
+test-image: .venv/dev.stamp
+	@command -v mmdebstrap >/dev/null && command -v caddy >/dev/null || sh scripts/apt.sh mmdebstrap caddy
+	TEST_IMAGE=1 $(BIN)/pytest -rP tests/test_image.py $(ARGS)
 
 # After a change of dependencies: the lock, and what pip and hosted Spaces read.
 lock: $(UV)

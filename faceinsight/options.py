@@ -70,7 +70,8 @@ class Option:
             OptionError: If what it is set to makes no sense.
         """
         for variable in (self.variable, *self.also):
-            if variable not in environment:
+            # Set to nothing is not set, as container tools do with what their users leave out.
+            if not environment.get(variable):
                 continue
             try:
                 return self.read(environment[variable])
