@@ -1,4 +1,4 @@
-"""The container: its Dockerfile, and (by `make test-image`) its files, made in a bare Debian and run as Docker would."""
+"""The container: its Dockerfile and, by `make test-image`, its files, made in a bare Debian and run as Docker would."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Browser:
             answer = connection.getresponse()
             while line := answer.readline():
                 said += line
-                if b"process_completed" in line or b"event: error" in line:
+                if b"process_completed" in line:
                     break
         return said.decode()
 
