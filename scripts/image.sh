@@ -25,10 +25,17 @@ UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never /opt/uv/bin/uv sync --quiet --frozen
     --extra mcp --python /usr/bin/python3 --no-install-package pyarrow --no-install-package hf-xet
 rm -rf pyproject.toml uv.lock assets/screenshots
 
-# What no page of ours asks for: tests, the other server of Gradio's, its editor of videos and samples, symbols.
+# What the page asks nothing of: tests, sources for compilers, parts of libraries that others need, Gradio's second server,
+# its editor of videos, its charts and its samples. What is missed all the same, the test of the image finds.
 cd "$app"/.venv/lib/python3*/site-packages
 find . -type d -name tests -prune -exec rm -rf {} +
-rm -rf networkx onnx/backend/test gradio/templates/node gradio/media_assets gradio/templates/frontend/static/ffmpeg
+find . -type f \( -name "*.pyi" -o -name "*.pyx" -o -name "*.pxd" -o -name "*.h" -o -name "*.c" -o -name "*.cpp" \) -delete
+rm -rf networkx onnx/backend/test insightface/gui insightface/data/images numpy/distutils numpy/f2py
+(cd scipy && rm -rf cluster integrate interpolate io odr signal stats)
+(cd skimage && rm -rf data draw feature filters graph measure morphology restoration segmentation)
+(cd onnxruntime && rm -rf quantization tools transformers)
+(cd gradio && rm -rf media_assets templates/node templates/frontend/static/ffmpeg templates/frontend/static/bokeh \
+    templates/frontend/assets/PlotlyPlot-* templates/frontend/assets/AltairPlot-*)
 "$app/.venv/bin/python" - <<'PYTHON'
 import ctypes, os, pathlib, subprocess
 
@@ -48,7 +55,8 @@ cd "$app"
 find . -name __pycache__ -prune -exec rm -rf {} +
 HOME=/tmp PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -c '
 import pathlib, py_compile, sys
-import faceinsight.cli, faceinsight.media.worker, faceinsight.ui, faceinsight.ui.launch, faceinsight.ui.mcp_routes
+import faceinsight.analyzer, faceinsight.cli, faceinsight.clips, faceinsight.media.worker, faceinsight.stream
+import faceinsight.ui.launch, faceinsight.ui.mcp_routes
 import uvicorn.protocols.http.auto, uvicorn.loops.auto, uvicorn.lifespan.on
 mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
 ours = [str(path) for path in pathlib.Path("faceinsight").rglob("*.py")]
@@ -66,6 +74,7 @@ chown 10001:10001 "$root/models"
 for package in "$root"/packages/*.deb; do
     dpkg-deb --extract "$package" "$root"
 done
+(cd "$root/usr/lib/python3.11" && rm -rf distutils ensurepip idlelib lib2to3 pydoc_data test turtledemo)
 rm -rf "$root/packages" "$root"/usr/share/doc "$root"/usr/share/man "$root"/usr/share/locale "$root"/usr/share/lintian \
     "$root"/usr/share/ca-certificates "$root"/usr/lib/*/gconv
 mkdir -p "$root/etc/ssl/certs" "$root$app"
@@ -75,9 +84,7 @@ printf 'root:x:0:\nfaceinsight:x:10001:\n' >"$root/etc/group"
 cp -a "$app/." "$root$app/"
 # The standard library, whose bytecode Debian makes when it is installed.
 "$app/.venv/bin/python" - "$root/usr/lib/python3.11" <<'PYTHON'
-import compileall, re, sys
+import compileall, py_compile, sys
 
-compileall.compile_dir(sys.argv[1], quiet=2, stripdir=sys.argv[1].removesuffix("/usr/lib/python3.11"),
-                       rx=re.compile("/(test|lib2to3|idlelib|distutils|ensurepip|turtledemo)/"),
-                       invalidation_mode=compileall.PycInvalidationMode.UNCHECKED_HASH)
+compileall.compile_dir(sys.argv[1], quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
 PYTHON
