@@ -29,7 +29,7 @@ rm -rf pyproject.toml uv.lock assets/screenshots
 # its editor of videos, its charts and its samples. What is missed all the same, the test of the image finds.
 cd "$app"/.venv/lib/python3*/site-packages
 find . -type d -name tests -prune -exec rm -rf {} +
-find . -type f \( -name "*.pyi" -o -name "*.pyx" -o -name "*.pxd" -o -name "*.h" -o -name "*.c" -o -name "*.cpp" \) -delete
+find . -type f \( -name "*.pyx" -o -name "*.pxd" -o -name "*.h" -o -name "*.c" -o -name "*.cpp" \) -delete
 rm -rf networkx onnx/backend/test insightface/gui insightface/data/images numpy/distutils numpy/f2py
 (cd scipy && rm -rf cluster integrate interpolate io odr signal stats)
 (cd skimage && rm -rf data draw feature filters graph measure morphology restoration segmentation)
