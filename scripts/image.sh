@@ -10,7 +10,7 @@ app=/opt/faceinsight
 uv_version=0.13.9
 debian="base-files ca-certificates libbz2-1.0 libc6 libcrypt1 libexpat1 libffi8 libgcc-s1 liblzma5 libpython3.11-minimal
     libpython3.11-stdlib libsqlite3-0 libssl3 libstdc++6 libuuid1 media-types netbase python3-minimal python3.11-minimal
-    tzdata zlib1g"
+    zlib1g"
 
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
@@ -22,7 +22,7 @@ mkdir -p "$app"
 cp -r "$source/pyproject.toml" "$source/uv.lock" "$source/app.py" "$source/faceinsight" "$source/assets" "$app/"
 cd "$app"
 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never /opt/uv/bin/uv sync --quiet --frozen --no-dev --no-install-project \
-    --extra mcp --python /usr/bin/python3 --no-install-package pyarrow --no-install-package hf-xet
+    --python /usr/bin/python3 --no-install-package pyarrow --no-install-package hf-xet
 rm -rf pyproject.toml uv.lock assets/screenshots
 
 # What the page asks nothing of: tests, sources for compilers, parts of libraries that others need, Gradio's second server,
@@ -30,7 +30,7 @@ rm -rf pyproject.toml uv.lock assets/screenshots
 cd "$app"/.venv/lib/python3*/site-packages
 find . -type d -name tests -prune -exec rm -rf {} +
 find . -type f \( -name "*.pyx" -o -name "*.pxd" -o -name "*.h" -o -name "*.c" -o -name "*.cpp" \) -delete
-rm -rf networkx onnx/backend/test insightface/gui insightface/data/images numpy/distutils numpy/f2py
+rm -rf networkx onnx/backend/test insightface/gui insightface/data/images
 (cd scipy && rm -rf cluster integrate interpolate io odr signal stats)
 (cd skimage && rm -rf data draw feature filters graph measure morphology restoration segmentation)
 (cd onnxruntime && rm -rf quantization tools transformers)
@@ -56,7 +56,7 @@ find . -name __pycache__ -prune -exec rm -rf {} +
 HOME=/tmp PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -c '
 import pathlib, py_compile, sys
 import faceinsight.analyzer, faceinsight.cli, faceinsight.clips, faceinsight.media.worker, faceinsight.stream
-import faceinsight.ui.launch, faceinsight.ui.mcp_routes
+import faceinsight.ui.launch, faceinsight.ui.status_routes
 import uvicorn.protocols.http.auto, uvicorn.loops.auto, uvicorn.lifespan.on
 mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
 ours = [str(path) for path in pathlib.Path("faceinsight").rglob("*.py")]
@@ -81,6 +81,8 @@ mkdir -p "$root/etc/ssl/certs" "$root$app"
 cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 printf 'root:x:0:0:root:/:/sbin/nologin\nfaceinsight:x:10001:10001::/tmp:/sbin/nologin\n' >"$root/etc/passwd"
 printf 'root:x:0:\nfaceinsight:x:10001:\n' >"$root/etc/group"
+printf '127.0.0.1 localhost\n::1 localhost\n' >"$root/etc/hosts"
+printf 'hosts: files dns\n' >"$root/etc/nsswitch.conf"
 cp -a "$app/." "$root$app/"
 # The standard library, whose bytecode Debian makes when it is installed.
 "$app/.venv/bin/python" - "$root/usr/lib/python3.11" <<'PYTHON'
