@@ -14,6 +14,8 @@ from scipy.optimize import linear_sum_assignment
 from faceinsight.results import BBox, Face
 
 FloatArray = npt.NDArray[np.float64]
+# Similarities of tracks (rows) and faces (columns) at a time in seconds.
+Measure = Callable[[Sequence["Track"], Sequence[Face], float], FloatArray]
 
 # After a pause longer than this nobody knows where a moving face went: only who stayed in place keeps an id.
 PAUSE_S = 2.0
@@ -129,36 +131,39 @@ def _forward(cov: FloatArray, dt: float) -> FloatArray:
     return np.asarray(step @ cov @ step.T + noise)
 
 
-def iou(a: BBox, b: BBox) -> float:
-    """Returns the intersection over union of two boxes (x1, y1, x2, y2), in [0, 1]."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+def ious(some: FloatArray, others: FloatArray) -> FloatArray:
+    """Returns the intersection over union, in [0, 1], of boxes (N, 4) with others (M, 4), as (N, M)."""
+    corners = np.minimum(some[:, None, 2:], others[None, :, 2:]) - np.maximum(some[:, None, :2], others[None, :, :2])
+    shared = np.prod(np.maximum(corners, 0), axis=2)
+    areas, other_areas = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (some, others))
+    return np.asarray(shared / (areas[:, None] + other_areas[None, :] - shared))
 
 
-def _overlap(track: Track, face: Face, now: float, least: float = _MIN_IOU) -> float:
-    """Similarity by overlap and key points; 0 for too little."""
-    expected = track.predict(now)
-    share = iou(expected, face.bbox)
-    if share < least:
-        return 0.0
-    if track.face.kps is None or face.kps is None:
-        return share
-    old, new = np.array(track.face.kps), np.array(face.kps)
-    moved = np.array(expected[:2]) - track.face.bbox[:2]
-    off = float(np.linalg.norm(old + moved - new, axis=1).mean()) / face.side
-    return share + _KPS_WEIGHT * max(0.0, 1 - 2 * off)
+def _overlap(tracks: Sequence[Track], faces: Sequence[Face], now: float, least: float = _MIN_IOU) -> FloatArray:
+    """Similarity by overlap and key points, a row a track and a column a face; 0 for too little."""
+    expected = np.array([track.predict(now) for track in tracks])
+    table = ious(expected, np.array([face.bbox for face in faces]))
+    table[table < least] = 0.0
+    for row, column in np.argwhere(table).tolist():
+        track, face = tracks[row].face, faces[column]
+        if track.kps is None or face.kps is None:
+            continue
+        moved = expected[row, :2] - track.bbox[:2]
+        off = float(np.linalg.norm(np.array(track.kps) + moved - np.array(face.kps), axis=1).mean()) / face.side
+        table[row, column] += _KPS_WEIGHT * max(0.0, 1 - 2 * off)
+    return table
 
 
-def _strict_overlap(track: Track, face: Face, now: float) -> float:
-    return _overlap(track, face, now, _MIN_IOU_LOW)
+def _strict_overlap(tracks: Sequence[Track], faces: Sequence[Face], now: float) -> FloatArray:
+    return _overlap(tracks, faces, now, _MIN_IOU_LOW)
 
 
-def _nearness(track: Track, face: Face, now: float) -> float:
-    """Similarity by distance and size, for faces that moved further than they are wide."""
+def _nearness(tracks: Sequence[Track], faces: Sequence[Face], now: float) -> FloatArray:
+    """Similarity by distance and size, for faces that moved further than they are wide; few are left for it."""
+    return np.array([[_near(track, face, now) for face in faces] for track in tracks])
+
+
+def _near(track: Track, face: Face, now: float) -> float:
     if now - track.seen_at > PAUSE_S:
         return 0.0
     x1, y1, x2, y2 = track.predict(now)
@@ -170,13 +175,11 @@ def _nearness(track: Track, face: Face, now: float) -> float:
     return max(0.0, 1 - away / (reach * size))
 
 
-def _assign(
-    tracks: Sequence[Track], faces: Sequence[Face], measure: Callable[[Track, Face, float], float], now: float
-) -> list[tuple[Track, Face]]:
+def _assign(tracks: Sequence[Track], faces: Sequence[Face], measure: Measure, now: float) -> list[tuple[Track, Face]]:
     """Returns the pairs with the largest sum of similarity; a similarity of 0 makes no pair."""
     if not tracks or not faces:
         return []
-    table = np.array([[measure(track, face, now) for face in faces] for track in tracks])
+    table = measure(tracks, faces, now)
     rows, columns = linear_sum_assignment(table, maximize=True)
     return [(tracks[r], faces[c]) for r, c in zip(rows, columns, strict=True) if table[r, c] > 0]
 
@@ -237,7 +240,7 @@ class Tracker:
         """
         self._now = now = max(time_s, self._now)
         pairs = self.match(faces, now)
-        matched = [face for _, face in pairs]
+        matched = {face for _, face in pairs}
         for track, face in pairs:
             track.see(face, now)
         seen = {track for track, _ in pairs}
@@ -263,7 +266,7 @@ class Tracker:
         unsure = [face for face in faces if face.det_score < self.det_threshold]
         pairs: list[tuple[Track, Face]] = []
         for candidates, measure in ((sure, _overlap), (unsure, _strict_overlap), (sure, _nearness)):
-            taken_tracks, taken = [track for track, _ in pairs], [face for _, face in pairs]
+            taken_tracks, taken = {track for track, _ in pairs}, {face for _, face in pairs}
             tracks = [
                 track
                 for track in self.tracks

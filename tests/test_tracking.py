@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from faceinsight import Face, Tracker, TrackState
+from faceinsight.tracking import ious
 
 SIZE = 60
 
@@ -136,3 +137,22 @@ def test_a_track_predicts_where_the_face_goes():
     x1, _, x2, _ = track.predict(track.seen_at + 0.1)
     assert (x1 + x2) / 2 == pytest.approx(184 + 9, abs=3)
     assert track.uncertainty(track.seen_at + 1) > track.uncertainty(track.seen_at + 0.1) > 0
+
+
+def test_a_crowd_of_sixty_keeps_its_ids():
+    lot = np.random.default_rng(0)
+    corners = np.stack(np.meshgrid(np.arange(10), np.arange(6)), axis=-1).reshape(-1, 2) * 60.0
+    tracker, seen = Tracker(), []
+    for n in range(30):
+        corners += lot.normal(0, 2, corners.shape)
+        faces = [Face((x, y, x + 50, y + 50), 0.9) for x, y in corners.tolist()]
+        lot.shuffle(faces)
+        found = {track.face.bbox: track.id for track in tracker.update(faces, n / 30)}
+        seen.append([found[x, y, x + 50, y + 50] for x, y in corners.tolist()])
+    assert len(set(seen[0])) == 60
+    assert all(ids == seen[0] for ids in seen)
+
+
+def test_overlaps_of_boxes():
+    boxes, others = np.array([[0.0, 0, 2, 2], [5, 5, 6, 6]]), np.array([[1.0, 0, 3, 2], [0, 0, 2, 2], [2, 2, 3, 3]])
+    np.testing.assert_allclose(ious(boxes, others), [[1 / 3, 1, 0], [0, 0, 0]])

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 PORT = 7860
 # How long answers under way are waited for in the end.
-CLOSE_S = 1.0
+CLOSE_S = 0.5
 # The page says nothing itself about a login that is put off.
 WAIT_HINT = "After several wrong passwords, wait ten seconds before another try."
 
