@@ -131,8 +131,18 @@ def _forward(cov: FloatArray, dt: float) -> FloatArray:
     return np.asarray(step @ cov @ step.T + noise)
 
 
+def iou(a: BBox, b: BBox) -> float:
+    """Returns the intersection over union of two boxes (x1, y1, x2, y2), in [0, 1]."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
 def ious(some: FloatArray, others: FloatArray) -> FloatArray:
-    """Returns the intersection over union, in [0, 1], of boxes (N, 4) with others (M, 4), as (N, M)."""
+    """Returns `iou` of boxes (N, 4) with others (M, 4), as (N, M)."""
     corners = np.minimum(some[:, None, 2:], others[None, :, 2:]) - np.maximum(some[:, None, :2], others[None, :, :2])
     shared = np.prod(np.maximum(corners, 0), axis=2)
     areas, other_areas = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (some, others))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from faceinsight import Face, Tracker, TrackState
-from faceinsight.tracking import ious
+from faceinsight.tracking import iou, ious
 
 SIZE = 60
 
@@ -156,3 +156,4 @@ def test_a_crowd_of_sixty_keeps_its_ids():
 def test_overlaps_of_boxes():
     boxes, others = np.array([[0.0, 0, 2, 2], [5, 5, 6, 6]]), np.array([[1.0, 0, 3, 2], [0, 0, 2, 2], [2, 2, 3, 3]])
     np.testing.assert_allclose(ious(boxes, others), [[1 / 3, 1, 0], [0, 0, 0]])
+    assert ious(boxes, others).tolist() == [[iou(a, b) for b in others.tolist()] for a in boxes.tolist()]

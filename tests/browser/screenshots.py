@@ -28,7 +28,7 @@ from tests.serving import served
 from tests.toy_media import write_clip
 
 OUT = ROOT / "assets" / "screenshots"
-FILM_S, FILM_RATE, FILM_WIDTH = 8, 11, 880
+FILM_S, FILM_RATE, FILM_WIDTH = 8, 11, 800
 
 
 def moving_views(photo: Image.Image, count: int) -> list[np.ndarray]:
@@ -41,14 +41,13 @@ def moving_views(photo: Image.Image, count: int) -> list[np.ndarray]:
 def two_people(seconds: float) -> list[np.ndarray]:
     """Returns 640x480 views, 30 a second, of two people who sway; one of them comes in and leaves again."""
     first, second = (Image.open(PHOTOS[name]).convert("RGB") for name in ("astronaut.png", "grace_hopper.jpg"))
-    # Both photos begin at the top of a head; where they end is below the picture.
-    first, second = first.resize((600, 600)), second.crop((40, 0, 512, 606)).resize((374, 480))
+    first, second = first.resize((860, 860)), second.crop((40, 0, 512, 606)).resize((374, 480))
     count = round(seconds * 30)
     views = []
     for n in range(count):
         turn = 2 * np.pi * n / count
         near = first.rotate(3 * np.sin(2 * turn), Image.Resampling.BICUBIC)
-        canvas = near.crop((80, 20, 720, 500))
+        canvas = near.crop((200, 40, 840, 520))
         there = np.clip(1.3 - 1.9 * np.cos(turn), 0, 1)
         place = (round(640 - 330 * there + 14 * np.sin(3 * turn)), round(6 + 6 * np.sin(2 * turn)))
         canvas.paste((90, 96, 110), (place[0] - 4, 0, 640, 480))
@@ -60,6 +59,7 @@ def two_people(seconds: float) -> list[np.ndarray]:
 def film(page: Page, path: Path, seconds: float) -> None:
     """Takes a moving picture of a page."""
     shots: list[tuple[float, bytes]] = []
+    page.evaluate("window.scrollTo(0, 0)")
     session = page.context.new_cdp_session(page)
 
     def keep(shot: dict[str, Any]) -> None:
@@ -67,7 +67,8 @@ def film(page: Page, path: Path, seconds: float) -> None:
         session.send("Page.screencastFrameAck", {"sessionId": shot["sessionId"]})
 
     session.on("Page.screencastFrame", keep)
-    session.send("Page.startScreencast", {"format": "jpeg", "quality": 95})
+    # Not every frame, so that the page is shown at its own pace.
+    session.send("Page.startScreencast", {"format": "jpeg", "quality": 92, "everyNthFrame": 3})
     page.wait_for_timeout(1000 * seconds + 1000)
     session.send("Page.stopScreencast")
     began = shots[0][0]
@@ -76,7 +77,7 @@ def film(page: Page, path: Path, seconds: float) -> None:
     frames = [Image.open(io.BytesIO(content)) for _, content in wanted]
     size = (FILM_WIDTH, round(frames[0].height * FILM_WIDTH / frames[0].width))
     small = [frame.resize(size, Image.Resampling.LANCZOS) for frame in frames]
-    options = {"duration": round(1000 / FILM_RATE), "loop": 0, "quality": 60, "method": 6}
+    options = {"duration": round(1000 / FILM_RATE), "loop": 0, "quality": 60, "method": 4}
     small[0].save(path, save_all=True, append_images=small[1:], **options)
     print(
         f"{path.name}: {len({time for time, _ in wanted})} of {len(times)} frames differ, {path.stat().st_size} bytes"
@@ -163,7 +164,7 @@ def main() -> None:
             visit.close()
             camera = write_camera(folder / "two.mjpeg", two_people(FILM_S))
             with chromium(playwright, executable, camera) as moving:
-                visit = Visit(moving, app.url, {"width": 1100, "height": 700})
+                visit = Visit(moving, app.url, {"width": 1100, "height": 760})
                 visit.tab("Webcam")
                 visit.start_camera()
                 expect(notice_of(visit)).to_have_text("2 faces", timeout=20_000)
