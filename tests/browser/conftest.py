@@ -23,7 +23,7 @@ def without_browser(problem: str) -> NoReturn:
     pytest.skip(problem)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def playwright():
     try:
         running = sync_playwright().start()
@@ -33,7 +33,7 @@ def playwright():
     running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def executable(playwright):
     path = find_chromium(playwright)
     if path is None:

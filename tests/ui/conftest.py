@@ -8,7 +8,9 @@ from tests.strangers import Stranger, indices_of
 
 @pytest.fixture(scope="package")
 def app(toy_pack, tmp_path_factory):
-    with served(tmp_path_factory.mktemp("app"), "--pack", toy_pack) as running:
+    # Many more browsers than an address may have, as every test comes with new ones.
+    many = {"FACEINSIGHT_ADDRESS_VISITORS": "1000", "FACEINSIGHT_MAX_VISITORS": "1000"}
+    with served(tmp_path_factory.mktemp("app"), "--pack", toy_pack, **many) as running:
         yield running
 
 

@@ -28,7 +28,9 @@ REFUSED = "This is no file that you uploaded here, or it has been deleted since:
 
 @pytest.fixture(scope="module")
 def app(toy_pack, tmp_path_factory):
-    with served(tmp_path_factory.mktemp("app"), "--pack", toy_pack) as running:
+    # Many more browsers than an address may have, as every test comes with new ones.
+    many = {"FACEINSIGHT_ADDRESS_VISITORS": "1000", "FACEINSIGHT_MAX_VISITORS": "1000"}
+    with served(tmp_path_factory.mktemp("app"), "--pack", toy_pack, **many) as running:
         yield running
 
 

@@ -158,18 +158,6 @@ def test_the_python_client_of_the_readme(app, photo):
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
-def test_the_curl_commands_of_the_readme(app, photo):
-    code = readme_block("bash", "curl").replace("http://127.0.0.1:7860", app.url)
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", code.replace("photo.jpg", photo)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert '"gender": "female"' in done.stdout
-
-
 def test_the_start_says_where_and_with_what(app):
     lines = app.output.splitlines()
     assert lines[0] == f"FaceInsight is at {app.url}"
@@ -247,16 +235,16 @@ def test_a_port_in_use_is_one_sentence(toy_pack):
 
 
 @pytest.mark.parametrize(
-    ("args", "sentence"),
+    ("args", "status", "sentence"),
     [
-        (["--port", "99999"], "choose"),
-        (["--auth", "nobody"], "--auth needs a user and a password"),
-        (["--host", "no.such.host.invalid"], "cannot be used"),
+        (["--port", "99999"], 1, "choose"),
+        (["--auth", "nobody"], 2, "--auth needs a user and a password"),
+        (["--host", "no.such.host.invalid"], 1, "cannot be used"),
     ],
 )
-def test_wrong_options_are_one_sentence(args, sentence):
+def test_wrong_options_are_one_sentence(args, status, sentence):
     done = refused("--port", free_port(), *args)
-    assert done.returncode == 1
+    assert done.returncode == status
     assert sentence in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
