@@ -338,12 +338,7 @@ def growth(readings: list[Reading], seconds: float) -> dict[str, tuple[float, fl
     found: dict[str, tuple[float, float, bool]] = {}
     for name in ("mb", "threads", "files", "sockets"):
         one, two = (round(statistics.mean(getattr(each, name) for each in some), 1) for some in (early, late))
-        # In a short run the pools of threads are still filling.
-        slack = (
-            one * (0.05 if seconds >= 600 else 0.15)
-            if name == "mb"
-            else max(5.0 if seconds >= 600 else 16.0, one * 0.1)
-        )
+        slack = one * (0.05 if seconds >= 600 else 0.15) if name == "mb" else max(5.0, one * 0.1)
         found[name] = (one, two, two <= one + slack)
     return found
 

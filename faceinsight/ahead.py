@@ -45,6 +45,8 @@ def ahead(source: Generator[T], size: int) -> Generator[T]:
     thread.start()
     try:
         yield from cast(Iterator[T], iter(values.get, _DONE))
+        # Nothing comes after it: who looked for more would wait.
+        thread.join()
         if failures:
             raise failures[0]
     finally:

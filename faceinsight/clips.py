@@ -45,7 +45,7 @@ class ClipOptions:
         start: Seconds from the beginning at which to begin.
         end: Seconds from the beginning at which to stop; None for the end.
         rate: Analyses a second; None for every frame. Between two analyses boxes move from the one to the
-            other, within a scene; where that takes longer than half a second they stay where they were.
+            other, within a scene; where more frames lie between them than may wait, they stay where they were.
         det_threshold: New faces with a lower detection score, in [0, 1], are left out; those that are
             followed go on with less.
         min_face: Faces whose longest side is shorter, in pixels, are left out.
@@ -315,6 +315,9 @@ def _analysed(
             if cuts.is_cut(frame.image.luma):
                 stream.cut()
                 found.cuts.append(frame.time)
+                if options.draw.blur:
+                    # Whoever is in a new scene is to be made unrecognisable from its first frame on.
+                    due = frame.time
             # Half a frame early is nearer to the wanted time than half a frame late.
             if found.frames and options.rate is not None and frame.time < due - 0.5 / fps:
                 yield _Step(frame, len(found.cuts), None)
@@ -331,13 +334,19 @@ def _known(frames: Generator[VideoFrame], known: ClipAnalysis) -> Generator[_Ste
     """Yields what `_analysed` did, out of what it found then."""
     coming = iter(known.frames)
     upcoming = next(coming, None)
+    last = 0
     with closing(frames):
         for frame in frames:
+            scene = bisect_right(known.cuts, frame.time)
             analysis = None
             while upcoming is not None and upcoming[0] <= frame.time:
                 analysis = upcoming[1]
                 upcoming = next(coming, None)
-            yield _Step(frame, bisect_right(known.cuts, frame.time), analysis)
+            # A new scene begins with what was found in it first: nobody is to be seen in it unblurred.
+            if analysis is None and scene > last and upcoming and bisect_right(known.cuts, upcoming[0]) == scene:
+                analysis = upcoming[1]
+            last = scene
+            yield _Step(frame, scene, analysis)
 
 
 def _drawn(steps: Generator[_Step], options: DrawOptions) -> Generator[VideoFrame]:

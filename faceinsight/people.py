@@ -43,6 +43,14 @@ class _Moments(Sequence[Moment]):
     def __len__(self) -> int:
         return len(self._where) // 2
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or len(self) != len(other):
+            return False
+        return all(one == two for one, two in zip(self, other, strict=True))
+
+    def __hash__(self) -> int:
+        return hash((len(self), self[0]))
+
     @overload
     def __getitem__(self, index: int) -> Moment: ...
     @overload

@@ -152,7 +152,6 @@ class _StoredRows(Collection[Row]):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._count = sum(1 for _ in self._lines())
 
     def _lines(self) -> Iterator[bytes]:
         with self._path.open("rb") as file:
@@ -166,7 +165,7 @@ class _StoredRows(Collection[Row]):
             yield json.loads(line.rstrip(b",\n"))
 
     def __len__(self) -> int:
-        return self._count
+        return sum(1 for _ in self._lines())
 
     def __contains__(self, row: object) -> bool:
         return any(row == each for each in self)

@@ -3,13 +3,25 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 
 import faceinsight.clips
-from faceinsight import ClipAnalysis, ClipOptions, Face, FrameAnalysis, MediaError, analyze_clip, iter_clip, to_json
+from faceinsight import (
+    ClipAnalysis,
+    ClipOptions,
+    DrawOptions,
+    Face,
+    FrameAnalysis,
+    MediaError,
+    analyze_clip,
+    iter_clip,
+    to_json,
+)
 from faceinsight.export import result_head
 from faceinsight.media.video import probe, read_frames
 from faceinsight.records import json_pieces, read_record, write_record, write_records
@@ -250,6 +262,25 @@ def test_where_an_analysis_is_long_in_coming_boxes_stay(toy_analyzer, clip, plac
     assert len(places) == 15
     assert places[1:4] == [[0]] * 3
     assert places[5] == [50]
+
+
+def test_faces_of_a_new_scene_are_blurred_from_its_first_frame_on(toy_analyzer, tmp_path, places, monkeypatch):
+    monkeypatch.setattr(faceinsight.clips, "_WAITING_BYTES", 0)
+    monkeypatch.setattr(faceinsight.clips, "_LEAST_WAITING", 2)
+    scenes = SimpleNamespace(is_cut=lambda luma, calls=count(): next(calls) == 6)
+    monkeypatch.setattr(faceinsight.clips, "CutDetector", lambda: scenes)
+    path = write_clip(tmp_path / "clip.mp4", toy_frames(9))
+    list(iter_clip(toy_analyzer, path, options=ClipOptions(rate=0.5, draw=DrawOptions(blur=True))))
+    assert len(places) == 9
+    assert all(places)
+
+
+def test_blurred_afterwards_a_new_scene_is_so_from_its_first_frame_on(toy_analyzer, clip, places, monkeypatch):
+    monkeypatch.setattr(faceinsight.clips, "_WAITING_BYTES", 0)
+    monkeypatch.setattr(faceinsight.clips, "_LEAST_WAITING", 1)
+    known = scripted(probe(clip))
+    list(iter_clip(toy_analyzer, clip, options=ClipOptions(draw=DrawOptions(blur=True)), known=known))
+    assert places[7:] == [[300]] * 8
 
 
 def test_an_error_on_the_way_leaves_no_file_and_no_thread(toy_analyzer, clip, tmp_path, monkeypatch):

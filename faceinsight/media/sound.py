@@ -20,6 +20,7 @@ from faceinsight.media.container import opened_container
 _RATE = 48_000
 # Sound in an MP4 that every browser plays as it is.
 COPIED = frozenset(("aac", "mp3", "opus", "flac"))
+LEAST_MP3_HZ = 16_000
 # What a decoder needs before a packet's own sound.
 _PRIMING = 2
 # Times that are less than this off, in samples, are those of a container that counts in milliseconds.
@@ -139,7 +140,9 @@ class CopiedSound:
             container = self._held.enter_context(opened_container(path, str(path)))
             track = _track(container)
             if track is not None:
-                self.name = track.codec_context.codec.canonical_name
+                name = track.codec_context.codec.canonical_name
+                # An MP4 takes no MP3 below 16 kHz: not even its header could be written.
+                self.name = None if name == "mp3" and track.codec_context.sample_rate < LEAST_MP3_HZ else name
                 self._packets = self._read(container, track, start)
                 self._template = track
 

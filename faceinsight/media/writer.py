@@ -12,7 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
-from av.error import ArgumentError, FFmpegError, InvalidDataError
+from av.error import ArgumentError, FFmpegError, InvalidDataError, PatchWelcomeError
 
 from faceinsight.media.sound import SoundTrack
 from faceinsight.media.yuv import YuvImage
@@ -84,7 +84,7 @@ class VideoWriter:
         try:
             for packet in packets:
                 self._container.mux(packet)
-        except (ArgumentError, InvalidDataError):
+        except (ArgumentError, InvalidDataError, PatchWelcomeError, ValueError):
             # Packets that are none, or whose times make no sense: there is silence from here on.
             self._sound = None
 

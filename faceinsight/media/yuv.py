@@ -19,8 +19,9 @@ _LIMITED_RANGE, _FULL_RANGE = 1, 2
 # Of ITU-T H.273: RGB itself, what is not said, BT.601 (as FFmpeg reads what is not said), and the weights of red and
 # blue in the brightness by the matrices that differ.
 _RGB, _UNSAID, _BT601 = 0, 2, 6
-_WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
+_WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 _BT601_WEIGHTS = (0.299, 0.114)
+_KNOWN = (_RGB, _UNSAID, 5, _BT601, *_WEIGHTS)
 _TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 
 
@@ -81,6 +82,9 @@ class YuvImage:
         """
         # FFmpeg counts quarter turns counter-clockwise.
         turns = round(getattr(frame, "rotation", 0) / 90) % 4
+        if frame.colorspace not in _KNOWN:
+            # FFmpeg converts no other; what a clip says of its colours does not make it unreadable.
+            frame.colorspace = _UNSAID
         frame = _planar(frame, size or (frame.width, frame.height))
         full = frame.format.name == _FULL or frame.color_range == _FULL_RANGE
         colors = Colors(
@@ -124,14 +128,9 @@ class YuvImage:
         """Brightness of the picture alone, (height, width)."""
         return self.data[: self.height, : self.width]
 
-    def rgb(self, longest: int | None = None) -> UInt8Array:
-        """Returns (height, width, 3) uint8 RGB; made smaller where a side is longer than `longest`."""
-        frame = self.frame()
-        if longest is not None and max(self.width, self.height) > longest:
-            scale = longest / max(self.width, self.height)
-            size = (max(round(self.width * scale), 1), max(round(self.height * scale), 1))
-            return np.asarray(frame.to_ndarray(format="rgb24", width=size[0], height=size[1], threads=1), np.uint8)
-        pixels = np.asarray(frame.to_ndarray(format="rgb24", threads=1), np.uint8)
+    def rgb(self) -> UInt8Array:
+        """Returns (height, width, 3) uint8 RGB."""
+        pixels = np.asarray(self.frame().to_ndarray(format="rgb24", threads=1), np.uint8)
         return np.ascontiguousarray(pixels[: self.height, : self.width])
 
     def frame(self) -> av.VideoFrame:

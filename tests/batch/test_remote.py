@@ -130,7 +130,7 @@ def server(monkeypatch) -> Iterator[ThreadingHTTPServer]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as started:
         started.files, started.asked, started.busy, started.cut = {}, [], {}, set()
         started.url = f"http://127.0.0.1:{started.server_port}"
-        thread = threading.Thread(target=started.serve_forever, kwargs={"poll_interval": 0.01})
+        thread = threading.Thread(target=started.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         monkeypatch.setattr(remote, "_FIRST_WAIT_S", 0.01)
         yield started

@@ -213,6 +213,16 @@ def test_sound_is_copied_where_browsers_play_it_in_an_mp4(toy_analyzer, tmp_path
     assert np.abs(sound).max() == pytest.approx(np.abs(source).max(), abs=0.05)
 
 
+def test_sound_that_no_mp4_takes_is_encoded_anew(toy_analyzer, tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.RATE", 8000)
+    samples = tone(1.2)
+    path = film(tmp_path / "old.mkv", toy_frames(12), sounds=[("libmp3lame", samples)])
+    analyze_clip(toy_analyzer, path, tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        (track,) = container.streams.audio
+        assert track.codec_context.name == "aac"
+
+
 def test_of_several_tracks_the_first_is_taken(toy_analyzer, tmp_path):
     path = film(tmp_path / "c.mkv", toy_frames(12), sounds=[("aac", tone(1.2, 440)), ("aac", tone(1.2, 880))])
     analyze_clip(toy_analyzer, path, tmp_path / "out.mp4")

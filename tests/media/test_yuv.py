@@ -49,6 +49,13 @@ def test_colours_are_those_that_ffmpeg_reads(matrix, full):
         assert np.abs(image.rgb()[8, 8].astype(int) - color).max() <= 3
 
 
+@pytest.mark.parametrize("matrix", [0, 3, 5, 7, 8, 10, 11, 14])
+def test_colours_said_to_be_like_no_others_are_shown_all_the_same(picture, matrix):
+    frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p10le")
+    frame.colorspace = matrix
+    assert np.abs(YuvImage.of_frame(frame).rgb().astype(int) - picture).mean() < 30
+
+
 FACES = [
     Face((30.0, 40.0, 90.0, 120.0), 0.9, age=34.0),
     Face((200.0, 91.0, 271.0, 181.0), 0.9, age=52.0),

@@ -64,7 +64,7 @@ class Host(ThreadingHTTPServer):
 def hosting() -> Iterator[Host]:
     """Runs a host."""
     with Host() as host:
-        thread = threading.Thread(target=host.serve_forever, kwargs={"poll_interval": 0.01})
+        thread = threading.Thread(target=host.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         yield host
         host.closing.set()
