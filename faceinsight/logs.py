@@ -65,7 +65,10 @@ def set_up(log_format: str = "text", debug: bool = False) -> None:
     logging.captureWarnings(log_format == JSON)
     level = logging.DEBUG if debug else logging.INFO if log_format == JSON else logging.ERROR
     logging.getLogger(OURS).setLevel(level)
-    if not debug:
+    if log_format == JSON:
+        # uvicorn gives its loggers a handler of their own.
+        logging.getLogger("uvicorn.error").addFilter(_to_ours)
+    elif not debug:
         logging.getLogger("uvicorn.error").addFilter(_without_traceback)
 
 
@@ -78,6 +81,12 @@ def event(log: logging.Logger, name: str, **fields: Any) -> None:
         fields: Plain values about it: nothing that a visitor sent.
     """
     log.info(name, extra={FIELDS: fields})
+
+
+def _to_ours(record: logging.LogRecord) -> bool:
+    """Has a record written as all others are, and by nobody else."""
+    logging.getLogger().handle(record)
+    return False
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -304,7 +304,7 @@ def write_stream(
     return count + rows
 
 
-def settings_of(path: Path) -> dict[str, Any]:
+def settings_of(path: Path | BinaryIO) -> dict[str, Any]:
     """Returns the settings that a table was made with; empty where it does not say."""
     text = (pq.read_schema(path).metadata or {}).get(SETTINGS_KEY)
     return dict(json.loads(text)) if text else {}

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import lock_descriptor
+from filelock import FileLock, Timeout, lock_descriptor
 
-from faceinsight.errors import DiskFullError, MediaError
+from faceinsight.errors import DiskFullError, FaceInsightError, MediaError
 
 _PREFIX, _SUFFIX = ".faceinsight-", ".part"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -99,6 +99,32 @@ def _lock(descriptor: int) -> bool:
         return lock_descriptor(descriptor, blocking=False)
     except OSError:  # a file system without locks
         return False
+
+
+@contextmanager
+def alone(lock_file: Path, busy: FaceInsightError) -> Iterator[None]:
+    """Holds a lock, which goes with this process.
+
+    Args:
+        lock_file: The file that stands for it.
+        busy: What is raised where another process holds it.
+
+    Raises:
+        MediaError: If the file cannot be made.
+    """
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise busy from None
+    except OSError as error:
+        raise write_error(error, str(lock_file.parent)) from error
+    try:
+        yield
+    finally:
+        if os.name != "nt":  # where the lock itself removes it
+            lock_file.unlink(missing_ok=True)
+        lock.release()
 
 
 def clear_leftovers(folder: Path) -> None:

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.error import URLError
 
@@ -114,7 +114,7 @@ def running(image: Path, folder: Path, **more: str) -> Iterator[tuple[Container,
     words = command(image, python, "-m", "faceinsight", "app", FACEINSIGHT_PORT=str(port), **more)
     began = time.monotonic()
     with log.open("w") as out:
-        process = subprocess.Popen(words, stdout=out, stderr=out)
+        process = subprocess.Popen(words, stdout=out, stderr=out, start_new_session=True)
     container = Container(f"http://127.0.0.1:{port}", process, log)
     try:
         while time.monotonic() - began < 60:
@@ -127,7 +127,9 @@ def running(image: Path, folder: Path, **more: str) -> Iterator[tuple[Container,
                 time.sleep(0.02)
         yield container, time.monotonic() - began
     finally:
-        process.kill()
+        # The kernel forgets --kill-child when chroot changes the user; with its first process all of a namespace end.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -190,7 +192,10 @@ def test_the_container_serves_the_page_and_ends_when_told(image, tmp_path):
 
 @pytest.mark.skipif(not shutil.which("caddy"), reason="Caddy is not installed")
 def test_caddy_serves_it_under_a_path(image, tmp_path):
-    with running(image, tmp_path, FACEINSIGHT_ROOT_PATH="/faces") as (container, _):
+    with running(image, tmp_path, FACEINSIGHT_ROOT_PATH="/faces", FACEINSIGHT_METRICS_TOKEN="a-token") as (
+        container,
+        _,
+    ):
         port = free_port()
         names = {
             "HOST_NAME": f"http://127.0.0.1:{port}",

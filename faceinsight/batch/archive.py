@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import pyarrow.parquet as pq
-
 from faceinsight.batch.job import Finished, Job, Settings, Shard, shards_of
 from faceinsight.batch.merge import merge
 from faceinsight.batch.parts import SUFFIX, opened_part, read_columns
@@ -22,7 +20,7 @@ from faceinsight.cpus import usable_cpus
 from faceinsight.errors import MediaError
 from faceinsight.media.remote import WEB, scheme_of
 from faceinsight.packs import AUTO
-from faceinsight.tables import SETTINGS_KEY, TablePaths
+from faceinsight.tables import TablePaths, settings_of
 
 # Beside the parts: the settings that they were made with, and whether older tables count.
 STATE = "run.json"
@@ -170,6 +168,7 @@ class _State:
         paths = TablePaths.of(Path(name))
         self._tables = {key: getattr(paths, key).name for key in ("faces", "people", "errors", "files")}
         self._anew = False
+        self._runs: list[str] = []
 
     def begin(self, overwrite: bool) -> dict[str, _Known]:
         """Prepares the folder of parts; returns the files that are done.
@@ -181,8 +180,9 @@ class _State:
         if overwrite:
             for name in self._place.names(self._parts):
                 self._place.remove(f"{self._parts}/{name}")
+        self._runs = [] if overwrite or not state else list(state.get("runs", []))
         for name in self._place.names(self._parts):
-            if name.endswith(MARK):
+            if name.endswith(MARK) or (name.endswith(SUFFIX) and not name.startswith(tuple(self._runs))):
                 self._place.remove(f"{self._parts}/{name}")
         self._anew = overwrite or bool(state and state["anew"])
         if not overwrite:
@@ -190,9 +190,12 @@ class _State:
                 self._check(state["settings"])
             elif not self._anew and (earlier := self._settings_of_tables()) is not None:
                 self._check(earlier)
-        text = json.dumps({"settings": self._settings.as_dict(), "anew": self._anew})
-        self._place.save(f"{self._parts}/{STATE}", lambda out: out.write(text.encode()))
+        self._save_state()
         return self._known()
+
+    def _save_state(self) -> None:
+        text = json.dumps({"settings": self._settings.as_dict(), "anew": self._anew, "runs": self._runs})
+        self._place.save(f"{self._parts}/{STATE}", lambda out: out.write(text.encode()))
 
     def _read_state(self) -> dict[str, Any] | None:
         file = self._place.opened(f"{self._parts}/{STATE}")
@@ -209,8 +212,7 @@ class _State:
                 continue
             try:
                 with file:
-                    text = (pq.read_schema(file).metadata or {}).get(SETTINGS_KEY, b"{}")
-                return dict(json.loads(text))
+                    return settings_of(file)
             except Exception as error:  # whatever reading a strange file leads to
                 raise MediaError(
                     f"{self._place.shown(name)} is there already and no table of ours: choose another name, or replace "
@@ -237,21 +239,25 @@ class _State:
         return known
 
     def _part_names(self) -> list[str]:
-        """Returns the parts, those of later runs last."""
-        return [f"{self._parts}/{name}" for name in self._place.names(self._parts) if name.endswith(SUFFIX)]
+        """Returns the parts of the runs that count, those of later ones last."""
+        names = (name for name in self._place.names(self._parts) if name.startswith(tuple(self._runs)))
+        return [f"{self._parts}/{name}" for name in names if name.endswith(SUFFIX)]
 
     def next_run(self) -> str:
-        """Returns a name for this run, which comes after those of all runs that have left parts, and is nobody else's.
+        """Returns a name for this run, which comes after those of all runs that count, and is nobody else's.
 
-        A worker of a run that was killed may still be about to write its last part.
+        A worker of a run that was killed may still be about to write its last part: of a run that no longer counts, it
+        does not either.
         """
-        before = (int(name.rpartition("/")[2].partition("-")[0]) for name in self._part_names())
-        return f"{max(before, default=0) + 1:04}-{secrets.token_hex(4)}"
+        self._runs.append(f"{len(self._runs) + 1:04}-{secrets.token_hex(4)}")
+        self._save_state()
+        return self._runs[-1]
 
     def end(self) -> None:
         """Makes the tables, and removes the parts."""
         names = self._part_names()
         if names or self._anew:
             merge(self._place, self._tables, names, self._settings, anew=self._anew)
-        for name in (*names, f"{self._parts}/{STATE}"):
+        # First what says that older tables do not count: from here on they do.
+        for name in (f"{self._parts}/{STATE}", *names):
             self._place.remove(name)

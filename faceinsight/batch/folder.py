@@ -9,12 +9,10 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
-from filelock import FileLock, Timeout
-
 from faceinsight.batch.work import annotated_suffix
 from faceinsight.errors import MediaError
 from faceinsight.records import Record, check_format, files_of, read_record, write_record, write_records
-from faceinsight.writing import clear_leftovers, make_folder, write_error
+from faceinsight.writing import alone, clear_leftovers, make_folder
 
 TABLES = ("faces.csv", "faces.json")
 # While a run lasts, and after one that was killed: a JSON file for every finished file, to make the tables of.
@@ -69,7 +67,8 @@ class ResultFolder:
         for folder in folders:
             make_folder(folder)
         with ExitStack() as locked:
-            locked.enter_context(self._locked())
+            busy = f"Another run is writing into {self._where}: wait for it to end, or choose another name."
+            locked.enter_context(alone(self._lock_file, MediaError(busy)))
             for folder in folders:
                 clear_leftovers(folder)
             rescued = self._make_tables()
@@ -78,23 +77,6 @@ class ResultFolder:
             make_folder(self._so_far)
             self._lock = locked.pop_all()
         return self
-
-    def _locked(self) -> ExitStack:
-        """Takes the lock of the results, which goes with this process, or raises MediaError."""
-        lock = FileLock(self._lock_file)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            raise MediaError(
-                f"Another run is writing into {self._where}: wait for it to end, or choose another name."
-            ) from None
-        except OSError as error:
-            raise write_error(error, str(self.folder)) from error
-        stack = ExitStack()
-        stack.callback(lock.release)
-        if os.name != "nt":  # where the lock itself removes it
-            stack.callback(self._lock_file.unlink, missing_ok=True)
-        return stack
 
     def _check(self, rescued: int) -> None:
         """Raises MediaError where something would be replaced that may not be."""
@@ -130,7 +112,9 @@ class ResultFolder:
     def _make_tables(self) -> int:
         """Makes the tables of the finished files' records, if there are any; returns how many."""
         names = self._names()
-        if names:
+        # They go first to last: where the first one has gone, the tables hold all of them already.
+        whole = bool(names) and int(names[0].stem) == 1
+        if whole:
             try:
                 for table in self._tables:
                     write_records(table, self._records)
@@ -141,7 +125,7 @@ class ResultFolder:
             for path in names:
                 path.unlink()
             self._so_far.rmdir()
-        return len(names)
+        return len(names) if whole else 0
 
     def _annotated(self) -> set[str]:
         """Returns the names of the annotated copies that the tables in the folder speak of."""

@@ -9,12 +9,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from filelock import FileLock, Timeout
-
 from faceinsight.errors import MediaError
 from faceinsight.media.remote import WEB, public, scheme_of, storage, told
 from faceinsight.media.source import reason
-from faceinsight.writing import beside, clear_leftovers, make_folder, write_error
+from faceinsight.writing import alone, beside, clear_leftovers, make_folder, write_error
 
 LOCK = ".faceinsight.lock"
 
@@ -102,23 +100,13 @@ class LocalPlace:
 
     @contextmanager
     def _lock(self, folder: Path) -> Iterator[None]:
-        lock = FileLock(folder / LOCK)
+        busy = f"Another run is writing into {folder}: wait for it to end, or choose another name."
         try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            raise MediaError(
-                f"Another run is writing into {folder}: wait for it to end, or choose another name."
-            ) from None
-        except OSError as error:
-            raise write_error(error, str(folder)) from error
-        try:
-            clear_leftovers(folder)
-            clear_leftovers(self._folder)
-            yield
+            with alone(folder / LOCK, MediaError(busy)):
+                clear_leftovers(folder)
+                clear_leftovers(self._folder)
+                yield
         finally:
-            if os.name != "nt":  # where the lock itself removes it
-                (folder / LOCK).unlink(missing_ok=True)
-            lock.release()
             with suppress(OSError):
                 folder.rmdir()  # where nothing is left to go on with
 

@@ -62,7 +62,7 @@ def find_sources(inputs: Sequence[str], on_error: Callable[[MediaError], None]) 
     found: dict[str, Source] = {}
     for text in inputs:
         for source in _listed(text[1:]) if text.startswith("@") else _named(text, on_error):
-            found.setdefault(source.name, source)
+            found.setdefault(source.key, source)
             if len(found) > MAX_FILES:
                 raise MediaError(f"There are more than {MAX_FILES} files: split them into several runs.")
     return list(found.values())
@@ -137,7 +137,9 @@ def size_and_stamp(path: str) -> tuple[int | None, str | None]:
 
 
 def _remote(file: RemoteFile) -> Source:
-    return Source(file.url, _kind(urlsplit(file.url).path), file.bytes, file.stamp)
+    # Only on the web these signs end a path: # and ?.
+    name = urlsplit(file.url).path if scheme_of(file.url) in WEB else file.url
+    return Source(file.url, _kind(name), file.bytes, file.stamp)
 
 
 def looked_up(sources: Iterable[Source]) -> list[Source]:

@@ -15,6 +15,7 @@ import requests
 
 from faceinsight.errors import MediaError
 from faceinsight.media.source import reason
+from faceinsight.writing import write_error
 
 WEB = ("http", "https")
 # What fsspec has drivers for; a chain of protocols ("zip::s3") might read whatever it names.
@@ -61,9 +62,12 @@ def scheme_of(name: str) -> str | None:
     if not colon or not scheme.replace(":", "").replace("+", "").isalnum():
         return None
     scheme = scheme.lower()
-    if scheme in (*WEB, *STORAGE, "file"):
-        return scheme
-    raise MediaError(f"{public(name)} is no address that can be read: use a path, or one of http, https, s3, gs, abfs.")
+    shown = f"{scheme}://..."
+    with suppress(ValueError):  # as of "http://["
+        shown = public(name)
+        if scheme in (*WEB, *STORAGE, "file"):
+            return scheme
+    raise MediaError(f"{shown} is no address that can be read: use a path, or one of http, https, s3, gs, abfs.")
 
 
 def public(url: str) -> str:
@@ -95,7 +99,7 @@ def list_remote(url: str) -> list[RemoteFile]:
 
 def look_up(url: str) -> RemoteFile:
     """Asks a web server for a file's size and stamp; what it does not say is None."""
-    with suppress(requests.RequestException):
+    with suppress(requests.RequestException, ValueError):
         answer = requests.head(url, timeout=_PATIENCE_S, allow_redirects=True)
         if answer.ok:
             return _web_file(url, answer)
@@ -121,7 +125,10 @@ def fetch(url: str, most: int, out: BinaryIO, alive: Callable[[], None] = lambda
 
     def keep(chunk: bytes) -> None:
         alive()
-        out.write(chunk)
+        try:
+            out.write(chunk)
+        except OSError as error:
+            raise write_error(error, f"The copy of {public(url)}") from error
         if out.tell() > most:
             raise MediaError(f"{public(url)} has more than {most // 10**6} MB, the limit: make it smaller.")
         if time.monotonic() > until:
@@ -166,7 +173,7 @@ def _fetch_web(url: str, keep: Callable[[bytes], None]) -> RemoteFile:
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
         raise _RetryError("the connection fails") from error
     except (requests.RequestException, ValueError) as error:
-        raise MediaError(f"{public(url)} cannot be fetched ({reason(error)}): check the address.") from error
+        raise MediaError(f"{public(url)} cannot be fetched ({type(error).__name__}): check the address.") from error
 
 
 def _web_file(url: str, answer: requests.Response) -> RemoteFile:

@@ -144,15 +144,25 @@ def contents(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Iter
     Raises:
         FetchError: If it is damaged.
     """
-    with _broken(name), archive.open(info) as stream:
+    with _broken(name, MissingError), archive.open(info) as stream:
         while chunk := stream.read(_CHUNK):
             yield chunk
 
 
+_BROKEN: tuple[type[Exception], ...] = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+
+
 @contextmanager
-def _broken(name: str) -> Iterator[None]:
+def _broken(name: str, *more: type[Exception]) -> Iterator[None]:
     """Makes a sentence of whatever is wrong with an archive."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+    except (*_BROKEN, *more) as error:
         raise FetchError(f"{name} is no zip archive that can be read, or damaged: try again later.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -138,6 +139,17 @@ def candidates(spec: PackSpec, file: ModelFile, models: str | Path | None) -> tu
         bundled_models() / spec.name,
     )
     return tuple(folder / file.name for folder in folders)
+
+
+def states_of(spec: PackSpec, models: str | Path | None) -> tuple[object, ...]:
+    """Returns what the disk says of every file that may be a pack's: as long as it stays, so do the files."""
+    found = []
+    for file in spec.files.values():
+        for path in candidates(spec, file, models):
+            with suppress(OSError):
+                state = path.stat()
+                found.append((path, state.st_size, state.st_mtime_ns, state.st_ino))
+    return tuple(found)
 
 
 def _locate(spec: PackSpec, file: ModelFile, models: str | Path | None) -> Path | None:

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from faceinsight.errors import PackError
 from faceinsight.packs.locate import bundled_models, candidates, check_file, home, load_spec
 from faceinsight.packs.spec import ModelFile, PackSpec
-from faceinsight.writing import clear_leftovers, reason, write_error, write_file
+from faceinsight.writing import alone, clear_leftovers, make_folder, reason, write_error, write_file
 
 # What was fetched into a pack's folder, by name with its sha256.
 _RECEIPT = ".fetched.json"
@@ -71,20 +69,10 @@ def locked(spec: PackSpec) -> Iterator[None]:
         MediaError: If the folder cannot be written to.
     """
     # Not in the pack's own folder, which may have to go.
-    lock = FileLock(home() / f".{spec.name}.lock")
-    try:
-        home().mkdir(parents=True, exist_ok=True)
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise LockedError(
-            f"Another FaceInsight changes the files of pack {spec.name}: wait for it to end, and try again."
-        ) from None
-    except OSError as error:
-        raise write_error(error, str(home())) from error
-    try:
+    make_folder(home())
+    busy = f"Another FaceInsight changes the files of pack {spec.name}: wait for it to end, and try again."
+    with alone(home() / f".{spec.name}.lock", LockedError(busy)):
         yield
-    finally:
-        lock.release()
 
 
 def inspect_pack(pack: str | Path, models: str | Path | None = None) -> tuple[FileState, ...]:

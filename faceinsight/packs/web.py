@@ -26,7 +26,7 @@ REDIRECTS = 10
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 # Some stores of files forbid what they do not have.
 _GONE = (403, 404, 410)
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,7 @@ class Door:
         frames: tuple[str, ...],
         going_on: AtOnce,
         presence: Presence,
+        passwords: Rate,
     ) -> None:
         """Stands before an app.
 
@@ -127,6 +128,7 @@ class Door:
             going_on: Counts the requests that are being answered, by kind, by (kind, visitor's id) and by (kind, AT,
                 address).
             presence: Which browsers are here.
+            passwords: How many wrong passwords an address may try.
         """
         self._app = app
         self._tokens = tokens
@@ -143,7 +145,7 @@ class Door:
         self._rates["read"] = self._rates["status"] = Rate(
             limits.requests_per_s * READS, limits.requests_per_s * READS * BURST_S
         )
-        self._passwords = Rate(1 / limits.password_s, limits.passwords)
+        self._passwords = passwords
         upload = limits.upload_mb * 1_000_000 + AROUND_FILES
         self._bytes = {"frame": limits.frame_kb * 1000, "upload": upload, "login": SMALL_BYTES, "small": SMALL_BYTES}
         self._bytes["mcp"] = limits.mcp_mb * 1_000_000
@@ -239,7 +241,9 @@ class Door:
         if route.name == "stream" and self._going_on["stream"] >= limits.open_streams:
             sentence = "Too many people are here at the moment: try again in a minute."
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, 60)
-
+        if route.name == "mcp" and self._going_on["mcp", AT, visitor.address] >= limits.address_jobs:
+            sentence = "Your address has too many jobs at once: wait for one to end."
+            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, sentence, 5)
         if route.name == "mcp" and self._going_on["mcp"] >= limits.queue:
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "Too many jobs wait: try again in a moment.", 5)
 

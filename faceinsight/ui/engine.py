@@ -16,7 +16,8 @@ from faceinsight.analyzer import FaceAnalyzer
 from faceinsight.errors import FaceInsightError, PackError, ProviderError
 from faceinsight.inference.providers import title_of
 from faceinsight.media.guard import Guard
-from faceinsight.packs import AUTO, pack_names, resolve
+from faceinsight.packs import AUTO, load_spec, pack_names, resolve
+from faceinsight.packs.locate import states_of
 from faceinsight.results import FrameAnalysis
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class Engine:
         # Packs that are loaded beside the work of others, and why some could not be, until when that holds.
         self._loading: set[str] = set()
         self._failed: dict[str, tuple[str, float]] = {}
+        # Whether a pack is here, and of which files that was found: to hash them takes a while.
+        self._here: dict[str, tuple[object, bool]] = {}
         self.default = self._find_default()
 
     def _find_default(self) -> str:
@@ -133,9 +136,18 @@ class Engine:
 
     def _is_here(self, pack: str) -> bool:
         try:
-            return "detector" in resolve(pack, self.models).paths
+            spec = load_spec(pack, self.models)
         except FaceInsightError:
             return False
+        state = (spec, states_of(spec, self.models))
+        known = self._here.get(pack)
+        if known is None or known[0] != state:
+            try:
+                here = "detector" in resolve(pack, self.models).paths
+            except FaceInsightError:
+                here = False
+            known = self._here[pack] = (state, here)
+        return known[1]
 
     def forget(self, pack: str) -> None:
         """Drops the analyzer of a pack whose files have changed; who works with it goes on with it meanwhile."""
@@ -198,6 +210,10 @@ def friendly(fn: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+class UnforeseenError(gr.Error):
+    """What nobody had thought of, in a sentence for the page."""
+
+
 def as_page_error(error: Exception) -> gr.Error:
     """Returns what Gradio shows for an error: its sentence where it is ours, never a traceback."""
     if isinstance(error, gr.Error):
@@ -206,7 +222,7 @@ def as_page_error(error: Exception) -> gr.Error:
         return gr.Error(str(error), print_exception=False)
     log.error("An event of the page failed: %s", error)
     log.debug("The traceback:", exc_info=error)
-    return gr.Error(
+    return UnforeseenError(
         "Something unexpected went wrong: try again, or start FaceInsight with --debug and report what it prints.",
         print_exception=False,
     )

@@ -13,7 +13,7 @@ from faceinsight.ui.file_routes import FileRoutes
 from faceinsight.ui.files import store
 from faceinsight.ui.limits import Limits
 from faceinsight.ui.presence import Presence
-from faceinsight.ui.rates import AT, AtOnce
+from faceinsight.ui.rates import AT, AtOnce, Rate
 from faceinsight.ui.sessions import Sessions, json_of
 from faceinsight.ui.visitors import Tokens, visitor_of
 
@@ -40,6 +40,8 @@ class GuardedApp(App):
         self._frames = frames
         self._visitor_tokens = Tokens(hosted=bool(frames), path=root_path or "/")
         self._going_on = AtOnce()
+        # Wrong ones of an address, wherever it tries them.
+        self.passwords = Rate(1 / limits.password_s, limits.passwords)
         self.presence = Presence(
             limits.max_visitors, lambda visitor: self._going_on["stream", visitor] > 0, limits.address_visitors
         )
@@ -53,7 +55,9 @@ class GuardedApp(App):
         inside: ASGIApp = super().build_middleware_stack()
         for wrap in self.inside:
             inside = wrap(inside)
-        return Door(inside, self._visitor_tokens, self._limits, self._frames, self._going_on, self.presence)
+        return Door(
+            inside, self._visitor_tokens, self._limits, self._frames, self._going_on, self.presence, self.passwords
+        )
 
     def check_login(self, request: Request) -> None:
         """Refuses who has not logged in what only some of Gradio's routes refuse.

@@ -32,6 +32,7 @@ from faceinsight.ui.janitor import Janitor, run_files
 from faceinsight.ui.limits import Limits
 from faceinsight.ui.live import Visitors
 from faceinsight.ui.managing import Managers
+from faceinsight.ui.rates import Rate
 from faceinsight.ui.room import bytes_in
 from faceinsight.ui.scripts import scripts_folder
 from faceinsight.ui.status_routes import StatusRoutes
@@ -141,7 +142,7 @@ def _serve(options: LaunchOptions) -> None:
         demo = build_demo(engine, visitors, managers)
         app = GuardedApp(options.limits, options.frames, visitors.forget, options.root_path)
         if options.mcp:
-            app.inside.append(mcp_routes(demo, options))
+            app.inside.append(mcp_routes(demo, options, app.passwords))
         app.inside.append(lambda inside: StatusRoutes(inside, options.metrics_token, lambda: engine.problem() is None))
         watch(app, visitors, files)
         start(demo, options, app)
@@ -183,7 +184,7 @@ def _announce(demo: gr.Blocks, options: LaunchOptions, engine: Engine, problem: 
     print(*lines, "Press Ctrl+C to stop.", sep="\n", flush=True)
 
 
-def mcp_routes(demo: gr.Blocks, options: LaunchOptions) -> Callable[[ASGIApp], ASGIApp]:
+def mcp_routes(demo: gr.Blocks, options: LaunchOptions, passwords: Rate) -> Callable[[ASGIApp], ASGIApp]:
     """Returns what answers MCP clients.
 
     Raises:
@@ -195,7 +196,7 @@ def mcp_routes(demo: gr.Blocks, options: LaunchOptions) -> Callable[[ASGIApp], A
         raise LaunchError(
             "--mcp needs the package mcp, which is not here: run `uv sync --inexact --extra mcp` or `pip install mcp`."
         ) from error
-    return lambda inside: McpRoutes(inside, demo, options.limits, options.auth)
+    return lambda inside: McpRoutes(inside, demo, options.limits, options.auth, passwords)
 
 
 def watch(app: GuardedApp, visitors: Visitors, files: FileStore) -> None:

@@ -49,7 +49,9 @@ MAX_TEXT = 200
 class McpRoutes:
     """ASGI middleware: answers MCP clients (streamable HTTP), and lets all else through."""
 
-    def __init__(self, app: ASGIApp, page: gr.Blocks, limits: Limits, login: tuple[str, str] | None) -> None:
+    def __init__(
+        self, app: ASGIApp, page: gr.Blocks, limits: Limits, login: tuple[str, str] | None, passwords: Rate
+    ) -> None:
         """Stands before an app.
 
         Args:
@@ -57,10 +59,11 @@ class McpRoutes:
             page: The page, whose public endpoints become tools.
             limits: How much a visitor may have.
             login: (user, password) that clients send by HTTP's basic authentication; None where everybody may come.
+            passwords: How many wrong passwords an address may try.
         """
         self._app = app
         self._login = login
-        self._wrong = Rate(1 / limits.password_s, limits.passwords)
+        self._wrong = passwords
         self._tools = Tools(page)
         server = Server("FaceInsight", version=__version__, on_list_tools=self._list, on_call_tool=self._call)
         size = limits.mcp_mb * 1_000_000
@@ -223,13 +226,21 @@ def uploaded(arguments: Mapping[str, Any], visitor: Visitor) -> Iterator[tuple[A
     path = folder / f"{names[0]}.{start['kind'].partition('/')[2][:20]}"
     given[names[0]] = str(path)
     owner = visitor.id if visitor.browser else f"{OPEN}{visitor.id}-"
-    store().room.take(folder, owner, visitor.address, len(text) * 3 // 4)
+    taken: list[Path] = []
+
+    def write() -> None:
+        # In a thread: it walks through the folders of all visitors.
+        store().room.take(folder, owner, visitor.address, len(text) * 3 // 4)
+        taken.append(folder)
+        _write(path, text)
+
     try:
         with store().using([folder]):
-            yield lambda: _write(path, text), given
+            yield write, given
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        store().room.give_back(folder)
+        for one in taken:
+            store().room.give_back(one)
 
 
 def _write(path: Path, text: str) -> None:

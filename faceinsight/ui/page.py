@@ -14,7 +14,7 @@ from gradio.routes import App
 
 from faceinsight.logs import event
 from faceinsight.ui import metrics
-from faceinsight.ui.engine import as_page_error
+from faceinsight.ui.engine import UnforeseenError, as_page_error
 from faceinsight.ui.files import folder_now, store, working_in
 from faceinsight.ui.visitors import Visitor, visitor_of
 
@@ -39,8 +39,8 @@ def _counted(name: str) -> Iterator[None]:
     outcome, began = "ok", time.perf_counter()
     try:
         yield
-    except gr.Error:
-        outcome = "refused"
+    except gr.Error as error:
+        outcome = "failed" if isinstance(error, UnforeseenError) else "refused"
         raise
     except BaseException:
         outcome = "failed"

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 # Whoever has loaded the page comes back for the rest of it within this, else it was no browser.
 ARRIVE_S = 5.0
-# Who has no page open and was not heard of for so long has gone.
-AWAY_S = 30.0
+# Who has no page open and was not heard of for so long has gone: a page that lost its connection says twice a minute
+# that it is there, a hidden one once.
+AWAY_S = 75.0
 # How often those who have gone are looked for.
 EVERY_S = 1.0
 
@@ -65,5 +66,6 @@ class Presence:
 
     def is_full(self, address: str = "") -> bool:
         """Says whether there is room for nobody else, at all or at an address."""
-        near = sum(at == address for at in self._at.values())
-        return len(self) >= self._most or near >= self._of_an_address
+        # To count all clears away who has gone.
+        full = len(self) >= self._most
+        return full or sum(at == address for at in self._at.values()) >= self._of_an_address

@@ -158,7 +158,7 @@ class Sessions:
             # Gradio takes the name of an event that it does not know for a session's.
             names.append(self._session_of(event) or (event if request.method == "GET" else None))
         # The page says of its GET requests, too, that they are JSON.
-        if request.method == "POST" and "json" in request.headers.get("content-type", ""):
+        if request.method == "POST" and "json" in request.headers.get("content-type", "").lower():
             body = await json_of(request)
             names += _some(body, "session_hash")
             names += [self._session_of(event) for event in _some(body, "event_id")]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 from faceinsight.errors import FaceInsightError, PackError
 from faceinsight.packs import home, load_spec, pack_names
 from faceinsight.packs.fetch import fetch_pack, missing_files
-from faceinsight.packs.locate import bundled_models, candidates
+from faceinsight.packs.locate import bundled_models, states_of
 from faceinsight.packs.spec import PackSpec
 from faceinsight.packs.store import FileState, folder_of, inspect_pack, receipt_of, remove_pack
 from faceinsight.packs.transfer import Watcher
@@ -69,7 +67,7 @@ class Shelf:
             FaceInsightError: If it cannot be done.
         """
         # One of the list, and no folder of this machine.
-        if pack not in pack_names() or what not in ("fetch", "cancel", "verify", "remove"):
+        if pack not in pack_names(self._models) or what not in ("fetch", "cancel", "verify", "remove"):
             raise PackError("There is no such model pack: reload the page.")
         if what == "fetch":
             if not accepted:
@@ -150,12 +148,7 @@ class Shelf:
             except FaceInsightError as error:
                 files.append((name, str(error)))
                 continue
-            files.append(spec)
-            for file in spec.files.values():
-                for path in candidates(spec, file, self._models):
-                    with suppress(OSError):
-                        state = os.stat(path)
-                        files.append((path, state.st_size, state.st_mtime_ns, state.st_ino))
+            files.append((spec, states_of(spec, self._models)))
         return files
 
     def _describe(self, name: str) -> Answer:

@@ -15,6 +15,7 @@ import pytest
 from faceinsight import rows_of
 from faceinsight.batch.archive import analyze_archive
 from faceinsight.batch.job import Finished, Job, Shard
+from faceinsight.batch.places import LocalPlace
 from faceinsight.batch.pool import ProcessPool
 from faceinsight.batch.worker import Worker
 from faceinsight.errors import FaceInsightError, MediaError
@@ -147,6 +148,44 @@ def test_a_new_beginning_that_is_cut_off_is_gone_on_with(toy_pack, archive, tmp_
     *_, last = begin("00000.jpg", det_threshold=0.6)
     assert (last.known, last.done.files) == (1, 0)
     assert [row["file"] for row in Tables.read(out).files] == [str(archive / "one" / "00000.jpg")]
+
+
+def test_a_new_beginning_that_dies_while_its_parts_go_has_its_tables(toy_pack, archive, tmp_path, monkeypatch):
+    out = tmp_path / "results.parquet"
+    remove = LocalPlace.remove
+
+    def dies(place: LocalPlace, name: str) -> None:
+        if name.endswith(".parquet"):
+            raise KeyboardInterrupt
+        remove(place, name)
+
+    photos = [str(archive / "one" / name) for name in ("00000.jpg", "00001.jpg")]
+    monkeypatch.setattr(LocalPlace, "remove", dies)
+    with pytest.raises(KeyboardInterrupt):
+        list(analyze_archive(photos, str(out), inline, 1, toy_pack, overwrite=True))
+    monkeypatch.setattr(LocalPlace, "remove", remove)
+    *_, last = analyze_archive(photos[:1], str(out), inline, 1, toy_pack)
+    assert (last.known, last.done.files) == (1, 0)
+    assert len(Tables.read(out).files) == 2
+
+
+def test_a_worker_that_outlives_its_run_writes_into_no_later_one(toy_pack, archive, tmp_path):
+    out = tmp_path / "results.parquet"
+    photos = [str(archive / "one" / name) for name in ("00000.jpg", "00001.jpg")]
+
+    def stray(job: Job, shards: Sequence[Shard]) -> Generator:
+        """Works as `inline` does, after a part of a run that was killed has come."""
+        for part in kept.glob("*.parquet"):
+            shutil.copy(part, out.parent / f"{out.name}.parts" / f"0001-{'f' * 8}-00000.parquet")
+        yield from inline(job, shards)
+
+    kept = tmp_path / "kept"
+    steps = analyze_archive(photos[:1], str(out), inline, 1, toy_pack, det_threshold=0.6)
+    assert [next(steps).done.files for _ in range(2)] == [0, 1]
+    shutil.copytree(out.parent / f"{out.name}.parts", kept)
+    steps.close()
+    list(analyze_archive(photos[1:], str(out), stray, 1, toy_pack, overwrite=True))
+    assert [row["file"] for row in Tables.read(out).files] == photos[1:]
 
 
 def test_what_is_no_table_of_ours_is_not_replaced(toy_pack, archive, tmp_path):

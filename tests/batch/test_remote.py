@@ -15,9 +15,10 @@ from xml.sax.saxutils import escape
 import pytest
 
 from faceinsight.batch.archive import analyze_archive
-from faceinsight.batch.sources import find_sources
+from faceinsight.batch.sources import _remote, find_sources
 from faceinsight.errors import MediaError
 from faceinsight.media import remote
+from faceinsight.media.remote import RemoteFile, look_up
 from tests.batch.conftest import Tables, write_photos
 from tests.batch.test_batch import inline
 from tests.toy_media import toy_frames, write_clip
@@ -197,9 +198,35 @@ def test_what_cannot_be_an_input_is_told_of(name, sentence):
     assert sentence in str(refused.value)
 
 
-def test_passwords_of_urls_are_in_no_table():
-    (source,) = find_sources(["https://user:secret@host/a.jpg"], lambda error: None)
+def test_passwords_of_urls_are_in_no_table(toy_pack, tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "_FIRST_WAIT_S", 0)
+    inputs = ["https://user:secret@/a.jpg", "http://user:secret@127.0.0.1:9/a.jpg"]
+    list(analyze_archive(inputs, str(tmp_path / "r.parquet"), inline, 1, toy_pack))
+    tables = Tables.read(tmp_path / "r.parquet")
+    assert [row["file"] for row in tables.errors] == ["https:///a.jpg", "http://127.0.0.1:9/a.jpg"]
+    assert "secret" not in repr(tables)
+
+
+def test_a_file_that_is_named_with_a_password_and_without_is_one():
+    (source,) = find_sources(["https://user:secret@host/a.jpg", "https://host/a.jpg"], lambda error: None)
     assert source.key == "https://host/a.jpg"
+
+
+def test_signs_that_end_a_path_on_the_web_alone_end_no_name_in_storage():
+    for url in ("s3://b/party #1.mp4", "s3://b/why?.mp4"):
+        assert _remote(RemoteFile(url)).kind == "clip"
+    assert _remote(RemoteFile("https://h/a.jpg?x=.mp4")).kind == "photo"
+
+
+def test_an_address_that_is_none_is_told_of(monkeypatch):
+    with pytest.raises(MediaError, match=r"http://\.\.\. is no address"):
+        find_sources(["http://[x/a.jpg"], lambda error: None)
+
+    def answer(*_, **__):
+        raise ValueError("Invalid IPv6 URL")
+
+    monkeypatch.setattr("requests.head", answer)
+    assert look_up("http://host/a.jpg") == RemoteFile("http://host/a.jpg")
 
 
 def test_patterns_and_lists_name_files_once(tmp_path, monkeypatch):

@@ -69,16 +69,18 @@ def test_who_is_chosen_anywhere_is_chosen_everywhere(visit, photo):
     assert visit.errors == []
 
 
-def pixels(visit):
-    """What the overlay has drawn: how many pixels are not clear."""
-    script = """() => {
+PIXELS = """() => {
         const canvas = document.getElementById('image-overlay');
         const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
         let count = 0;
         for (let n = 3; n < data.length; n += 4) count += data[n] > 0;
         return count / (canvas.width * canvas.height);
     }"""
-    return visit.page.evaluate(script)
+
+
+def pixels(visit):
+    """What the overlay has drawn: how many pixels are not clear."""
+    return visit.page.evaluate(PIXELS)
 
 
 def test_labels_go_while_a_button_is_held_and_blur_covers_the_only_picture(visit, photo):
@@ -190,8 +192,7 @@ def test_the_settings_change_the_picture_at_once(visit, photo):
     for label in ("Number", "Age", "Gender", "Emotion"):
         visit.page.get_by_label(label, exact=True).uncheck()
     visit.page.wait_for_function("window.faceInsightSettings[3].length === 1")
-    visit.page.wait_for_timeout(1500)
-    assert pixels(visit) < before
+    visit.page.wait_for_function(f"({PIXELS})() < {before}")
     smallest = visit.page.get_by_label(re.compile("number input for Smallest face"))
     smallest.fill("100")
     smallest.press("Enter")

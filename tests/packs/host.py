@@ -66,10 +66,12 @@ def hosting() -> Iterator[Host]:
     with Host() as host:
         thread = threading.Thread(target=host.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
-        yield host
-        host.closing.set()
-        host.shutdown()
-        thread.join()
+        try:
+            yield host
+        finally:
+            host.closing.set()
+            host.shutdown()
+            thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -23,6 +23,10 @@ def test_nobody_but_its_visitor_uses_a_session(app, ann, eve, indices):
                 answer = stranger.send(method, path, body)
                 assert answer.status == 403, (method, path, answer)
                 assert answer.sentence == "This session belongs to another visitor: reload the page."
+                if method == "POST" and not isinstance(body, bytes):
+                    # Whatever the letters of its type, Gradio reads it as JSON.
+                    loud = {"Content-Type": "application/JSON"}
+                    assert stranger.send(method, path, json.dumps(body).encode(), **loud).status == 403, path
         load = {"data": [], "fn_index": indices["load"], "session_hash": session}
         assert ann.post("/gradio_api/queue/join", load).status == 200
 
