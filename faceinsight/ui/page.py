@@ -12,6 +12,7 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.routes import App
 
+from faceinsight.errors import MediaError
 from faceinsight.logs import event
 from faceinsight.ui import metrics
 from faceinsight.ui.engine import UnforeseenError, as_page_error
@@ -65,16 +66,19 @@ class Page(gr.Blocks):
         """Does what an event asks for: all ways to a handler lead through here, whatever the route."""
         name = block_fn.api_name if block_fn.api_visibility == "public" and block_fn.api_name else "page"
         with _counted(str(name)):
-            return await self._process(block_fn, inputs, state, request, *args, **kwargs)
+            try:
+                return await self._process(block_fn, inputs, state, request, *args, **kwargs)
+            except Exception as error:
+                # Gradio would print it, and what a visitor sent with it.
+                raise as_page_error(error) from error
 
     async def _process(
         self, block_fn: Any, inputs: list[Any], state: Any, request: Any, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
         visitor = visitor_of(request) if isinstance(request, gr.Request) else NOBODY
-        try:
-            inputs, found = store().admit(inputs, visitor)
-        except Exception as error:
-            raise as_page_error(error) from error
+        if len(inputs) < len(block_fn.inputs):
+            raise MediaError(f"{len(inputs)} values came where {len(block_fn.inputs)} are needed: see the description.")
+        inputs, found = store().admit(inputs, visitor)
         folder = store().folder_beside(found, visitor)
         with store().using([*found, folder]), working_in(folder):
             answer: dict[str, Any] = await super().process_api(block_fn, inputs, state, request, *args, **kwargs)

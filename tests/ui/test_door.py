@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 
@@ -9,6 +10,14 @@ import pytest
 
 from tests.serving import served
 from tests.strangers import Answer, Stranger, session_requests
+
+
+def test_too_few_values_are_one_sentence(app):
+    program = Stranger(app)
+    event = json.loads(program.post("/gradio_api/call/analyze_video", {"data": [None, 0, 0, 0]}).body)["event_id"]
+    said = program.get(f"/gradio_api/call/analyze_video/{event}").body.decode()
+    assert "4 values came where 7 are needed: see the description." in said
+    assert "Traceback" not in app.output
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])
