@@ -19,13 +19,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.machine import machine
+from benchmarks.machine import keep, machine
 from faceinsight import FaceAnalyzer
 from faceinsight.batch.archive import Engine, analyze_archive
 from faceinsight.batch.cluster import RayCluster
 from faceinsight.batch.pool import ProcessPool
 from faceinsight.media.image import encode_image
-from faceinsight.writing import write_file
 from tests.material import HOPPER, OTHER_THREE, THREE, Camera
 
 VIEWS = (Camera("t1.jpg", 640, 440, 1280), THREE, HOPPER, OTHER_THREE)
@@ -108,8 +107,7 @@ def main() -> None:
         lines.append("")
         print("\n".join(lines[-10:]), flush=True)
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        write_file(args.out, "\n".join(lines).encode())
+        keep(args.out, "\n".join(lines))
 
 
 if __name__ == "__main__":

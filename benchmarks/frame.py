@@ -18,12 +18,11 @@ import numpy as np
 from insightface.app.common import Face as InsightFace
 from insightface.model_zoo import get_model
 
-from benchmarks.machine import machine
+from benchmarks.machine import keep, machine
 from benchmarks.pipeline import Frame, Step, frames, local_pack
 from faceinsight import FaceAnalyzer
 from faceinsight.packs import resolve
 from faceinsight.ui.live import SMALLEST_SHARE
-from faceinsight.writing import write_file
 
 SIZE = (640, 480)
 
@@ -89,8 +88,7 @@ def main() -> None:
     text = "\n".join(lines)
     print(text)
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        write_file(args.out, f"{text}\n".encode())
+        keep(args.out, f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Says on what machine a benchmark ran."""
+"""Says on what machine a benchmark ran, and keeps what it found."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 
 import onnxruntime
+
+from faceinsight.writing import write_file
 
 
 def machine() -> str:
@@ -19,3 +21,9 @@ def machine() -> str:
         cpu = names[0] if names else cpu
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{cpu}, {cores} cores, Python {platform.python_version()}, onnxruntime {onnxruntime.__version__}"
+
+
+def keep(path: Path, text: str) -> None:
+    """Writes what a benchmark found, in a folder that need not be there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, text.encode())

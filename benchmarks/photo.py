@@ -19,8 +19,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
-from benchmarks.machine import machine
-from faceinsight.writing import write_file
+from benchmarks.machine import keep, machine
 from tests.browser.driving import DESKTOP, Visit, chromium
 from tests.browser.find_chromium import find_chromium
 from tests.serving import App, served
@@ -143,8 +142,7 @@ def main() -> None:
     text = "\n".join(lines)
     print(text)
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        write_file(args.out, f"{text}\n".encode())
+        keep(args.out, f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ import onnx
 import onnxruntime
 
 from benchmarks.efficientnet import write_efficientnet_b0
-from benchmarks.machine import machine
+from benchmarks.machine import keep, machine
 from faceinsight import FaceAnalyzer, FaceStream, FrameAnalysis, draw, load_image
 from faceinsight.packs import resolve
 from faceinsight.ui.live import BUDGET_MS, SMALLEST_SHARE
@@ -319,8 +319,7 @@ def main() -> None:
     text = "\n\n".join([machine(), *sorted(said), table(rows)])
     print(f"\n{text}")
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        write_file(args.out, f"{text}\n".encode())
+        keep(args.out, f"{text}\n")
         content = {"machine": machine(), "rows": [asdict(row) for row in rows]}
         write_file(args.out.with_suffix(".json"), f"{json.dumps(content, indent=1)}\n".encode())
 

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import machine
+from benchmarks.machine import keep, machine
 from faceinsight import ClipAnalysis, ClipOptions, Face, FaceAnalyzer, analyze_clip
 from faceinsight.between import faces_between
-from faceinsight.writing import write_file
 
 RATES = (3.0, 5.0, 8.0, 10.0, 12.0, 15.0)
 
@@ -67,8 +66,7 @@ def main() -> None:
             lines.append(f"| {clip.name} | {rate:g} | {middle} | {many} | {most} | {others:.1%} |")
             print(lines[-1], flush=True)
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        write_file(args.out, ("\n".join(lines) + "\n").encode())
+        keep(args.out, ("\n".join(lines) + "\n"))
 
 
 if __name__ == "__main__":

@@ -17,10 +17,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from benchmarks.machine import machine
+from benchmarks.machine import keep, machine
 from faceinsight.cpus import usable_cpus
 from faceinsight.packs import resolve
-from faceinsight.writing import write_file
 
 # Pictures, height, width, channels.
 SHAPES = {
@@ -113,8 +112,7 @@ def main() -> None:
     text = "\n".join(lines)
     print(text)
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        write_file(args.out, text.encode())
+        keep(args.out, text)
 
 
 if __name__ == "__main__":

@@ -35,8 +35,7 @@ from typing import Any
 import skimage
 from PIL import Image
 
-from benchmarks.machine import machine
-from faceinsight.writing import write_file
+from benchmarks.machine import keep, machine
 from tests.browser.screenshots import moving_views
 from tests.serving import App, served
 from tests.toy_media import write_clip
@@ -373,8 +372,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         result = soak(Path(name), args.pack, args.visitors, args.seconds, not args.no_jobs, args.instances)
     print(json.dumps({key: value for key, value in result.items() if key != "readings"}, indent=1))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_file(args.out, f"{json.dumps({'machine': machine(), 'pack': args.pack} | result, indent=1)}\n".encode())
+    keep(args.out, f"{json.dumps({'machine': machine(), 'pack': args.pack} | result, indent=1)}\n")
     print(f"written: {args.out}")
     return 1 if result["failures"] else 0
 

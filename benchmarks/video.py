@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 import skimage
 
-from benchmarks.machine import machine
+from benchmarks.machine import keep, machine
 from faceinsight import load_image
 from faceinsight.media.writer import CODEC, OPTIONS
 from faceinsight.writing import write_file
@@ -241,8 +241,7 @@ def main() -> None:
     text = f"{machine()}\n\n{table(rows)}"
     print(f"\n{text}")
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        write_file(args.out, f"{text}\n".encode())
+        keep(args.out, f"{text}\n")
         content = {"machine": machine(), "rows": rows}
         write_file(args.out.with_suffix(".json"), f"{json.dumps(content, indent=1)}\n".encode())
 

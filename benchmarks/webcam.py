@@ -26,8 +26,7 @@ import skimage
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.machine import machine
-from faceinsight.writing import write_file
+from benchmarks.machine import keep, machine
 from tests.browser.driving import ARGS, write_camera
 from tests.browser.find_chromium import find_chromium
 from tests.browser.screenshots import moving_views
@@ -225,9 +224,8 @@ def main() -> None:
             results = watch_memory(browser, Path(name), args.pack, args.minutes)
         else:
             results = compare(browser, Path(name), args.pack, args.visitors, args.seconds) | {"seconds": args.seconds}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"machine": about, "pack": args.pack} | results, indent=1)
-    write_file(args.out, f"{text}\n".encode())
+    keep(args.out, f"{text}\n")
     print(f"written: {args.out}")
 
 

@@ -8,6 +8,7 @@ import { onExamples, onPhotos, Photo, Snap } from "./photos.js";
 import { blurred } from "./settings.js";
 
 const THUMBNAIL = 96; // pixels of a photo's side in the strip
+const PATIENCE_MS = 10_000; // for a word about a request, before the next one is sent all the same
 
 /**
  * @typedef {object} Page what Gradio gives to a component's script
@@ -30,7 +31,10 @@ class ImageTab {
   #photos = [];
   /** @type {PhotosAnswer | null} */
   #answer = null;
-  #request = 0;
+  #request = 0; // the newest one
+  #under = 0; // the one that is on its way, 0 for none
+  #sentAt = 0;
+  #later = 0; // a timer
   #shown = 0; // which of the photos is on the stage
   /** @type {number | null} */
   #chosen = null; // the number of a face
@@ -133,14 +137,31 @@ class ImageTab {
     this.#ask();
   }
 
+  /** Whether there are photos, and each was sent or could not be. */
+  get #ready() {
+    return this.#photos.length > 0 && this.#photos.every((photo) => photo.path || photo.problem);
+  }
+
   /** Asks the server about the photos, with the settings of now. */
   #ask() {
     this.#paint();
-    const photos = this.#photos;
-    if (!photos.length || photos.some((photo) => !photo.path && !photo.problem)) return;
+    if (!this.#ready) return;
     this.#request += 1;
     if (!this.#answer) this.#say("Looking for faces…");
-    const asked = photos.map(({ path, problem, shown, file: { name } }) => ({
+    this.#send();
+  }
+
+  /** Sends the newest request, once the one before is answered, or was long enough on its way. */
+  #send() {
+    clearTimeout(this.#later);
+    const wait = this.#under ? this.#sentAt + PATIENCE_MS - performance.now() : 0;
+    if (wait > 0) {
+      this.#later = setTimeout(() => this.#send(), wait);
+      return;
+    }
+    if (!this.#ready) return;
+    [this.#under, this.#sentAt] = [this.#request, performance.now()];
+    const asked = this.#photos.map(({ path, problem, shown, file: { name } }) => ({
       file: path ? { path } : null,
       name,
       preview: !shown,
@@ -152,7 +173,13 @@ class ImageTab {
 
   /** @param {PhotosAnswer | null} answer */
   #receive(answer) {
-    if (!answer?.photos || answer.request !== this.#request || !("words" in answer)) return;
+    if (!answer?.photos || !("words" in answer)) return;
+    if (answer.request === this.#under) {
+      this.#sentAt = performance.now();
+      if (answer.done || !answer.photos.length) this.#under = 0;
+      if (!this.#under && answer.request !== this.#request) this.#send();
+    }
+    if (answer.request !== this.#request) return;
     this.#answer = answer;
     for (const [n, { preview }] of answer.photos.entries()) {
       const photo = this.#photos[n];

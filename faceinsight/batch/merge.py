@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -48,7 +49,12 @@ def merge(place: Place, tables: Mapping[str, str], parts: Sequence[str], setting
                     with opened_part(place, part) as file:
                         yield from rows_in_part(file, table, settings, pa.array(keys, pa.string()))
 
-        place.save(name, lambda out, rows=rows, schema=schema: write_stream(out, schema, rows(), settings.as_dict()))  # type: ignore[misc]
+        def write(
+            out: BinaryIO, schema: pa.Schema = schema, rows: Callable[[], Iterator[pa.RecordBatch]] = rows
+        ) -> None:
+            write_stream(out, schema, rows(), settings.as_dict())
+
+        place.save(name, write)
 
 
 def _earlier(place: Place, name: str, replaced: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -204,7 +204,8 @@ def build_image_tab(engine: Engine, settings: list[gr.components.Component], sta
         [stage, *settings],
         [stage, status],
         show_progress="hidden",
-        trigger_mode="always_last",
+        # The page itself sends one after another: Gradio loses the last one now and then.
+        trigger_mode="multiple",
         concurrency_limit=4,
         api_visibility="private",
     )

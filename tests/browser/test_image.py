@@ -200,6 +200,18 @@ def test_the_settings_change_the_picture_at_once(visit, photo):
     assert visit.errors == []
 
 
+def test_of_settings_that_change_one_after_another_the_last_ones_count(visit, photo):
+    visit.show(photo)
+    visit.settings()
+    smallest = visit.page.get_by_label(re.compile("number input for Smallest face"))
+    for n in range(24):
+        visit.page.get_by_label("Age", exact=True).click()
+        visit.page.wait_for_timeout(10 * n)
+        smallest.fill("4" if n % 2 else "100")
+        smallest.press("Enter")
+        expect(visit.page.locator("#image-notice")).to_contain_text("2 faces" if n % 2 else "No face found")
+
+
 def test_a_value_out_of_range_is_corrected(visit, app, photo):
     visit.upload("#image-input", photo)
     expect(visit.page.locator("#image-notice")).to_contain_text("2 faces")

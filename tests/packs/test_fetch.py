@@ -4,92 +4,27 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import os
 import random
-import re
-import shutil
 import signal
-import ssl
 import subprocess
 import sys
 import threading
 import time
 import zipfile
-from functools import partial
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from faceinsight import FaceInsightError, FetchError, PackError
-from faceinsight.packs import fetch, home, load_spec, resolve, store, transfer
+from faceinsight.packs import fetch, home, resolve, store, transfer
 from faceinsight.packs.fetch import fetch_pack, missing_files
 from faceinsight.packs.transfer import Watcher
 from faceinsight.packs.web import Patience
 from faceinsight.writing import beside
 from tests.conftest import ROOT
-from tests.packs.host import FAULTS, Host, hosting
-
-CONTENT = random.Random(1).randbytes(300_000)
-OTHERS = random.Random(2).randbytes(700_000)
-HASTY = Patience(silence_s=0.4, least_bytes=100_000, tries=3, wait_s=0.01, longest_wait_s=1.0)
-WAYS = ("file", "archive")
-NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def zipped(*members: tuple[str, bytes], kind: int = zipfile.ZIP_DEFLATED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in members:
-            archive.writestr(f"folder/{name}", content, kind)
-    return buffer.getvalue()
-
-
-@pytest.fixture(scope="module")
-def running_host():
-    with hosting() as host:
-        yield host
-
-
-@pytest.fixture
-def host(running_host, monkeypatch):
-    # Certificates are not asked for here, and reading all of them takes longer than most downloads.
-    monkeypatch.setattr(httpx2, "AsyncClient", partial(httpx2.AsyncClient, verify=NO_CERTIFICATES))
-    running_host.reset()
-    running_host.files["/model.onnx"] = CONTENT
-    running_host.files["/pack.zip"] = zipped(("before", OTHERS), ("model.onnx", CONTENT), ("after", OTHERS))
-    yield running_host
-    running_host.closing.set()
-
-
-@pytest.fixture
-def folder(monkeypatch, tmp_path) -> Path:
-    """The folder of a pack called "mine", which is not declared yet."""
-    monkeypatch.setenv("FACEINSIGHT_HOME", str(tmp_path / "fi"))
-    monkeypatch.delenv(fetch.MIRROR, raising=False)
-    folder = home() / "mine"
-    folder.mkdir(parents=True)
-    return folder
-
-
-def declare(folder: Path, host: Host, way: str = "file", *, pinned: bool = True, name: str = "model.onnx") -> Path:
-    """Declares pack "mine", whose detector is fetched in a way; returns where that goes."""
-    lines = [f'[detector]\nfile = "{name}"\nurl = "{host.url("/model.onnx" if way == "file" else "/pack.zip")}"']
-    if way == "archive":
-        lines.append('member = "model.onnx"')
-    if pinned:
-        lines.append(f'bytes = {len(CONTENT)}\nsha256 = "{hashlib.sha256(CONTENT).hexdigest()}"')
-    (folder / "pack.toml").write_text("\n".join(lines))
-    return folder / name
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-WHOLE = [".fetched.json", "model.onnx", "pack.toml"]
-
+from tests.packs.conftest import CONTENT, HASTY, WAYS, WHOLE, declare, names, zipped
+from tests.packs.host import FAULTS
 
 # What comes of a fault that does not end: a phrase of the sentence, or "" for the right file. By way where it differs.
 OUTCOMES: dict[str, str | tuple[str, str]] = {
@@ -429,113 +364,3 @@ def test_nothing_is_downloaded_unasked(monkeypatch):
     monkeypatch.setattr(fetch, "Web", refuse)
     assert len(resolve("buffalo_l").missing) == 3
     assert len(store.inspect_pack("buffalo_l")) == 3
-
-
-def test_proxies_are_asked_and_left_out_as_the_environment_says(host, folder, monkeypatch):
-    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    target = declare(folder, host)
-    text = (folder / "pack.toml").read_text()
-    (folder / "pack.toml").write_text(text.replace(host.url(), "http://models.invalid"))
-    monkeypatch.setenv("HTTP_PROXY", host.url())
-    fetch_pack("mine", patience=HASTY)
-    assert target.read_bytes() == CONTENT
-    assert {path for path, _, _ in host.requests} == {"http://models.invalid/model.onnx"}
-    target.unlink()
-    (folder / "pack.toml").write_text(text)
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    with pytest.raises(FetchError, match="the connection failed"):
-        fetch_pack("mine", patience=HASTY)
-    monkeypatch.setenv("NO_PROXY", "example.org,127.0.0.1")
-    fetch_pack("mine", patience=HASTY)
-    assert target.read_bytes() == CONTENT
-    monkeypatch.setenv("HTTP_PROXY", "nonsense://x")
-    with pytest.raises(FetchError, match="The proxy that the environment names cannot be used"):
-        fetch_pack("buffalo_s", patience=HASTY)
-
-
-@pytest.mark.parametrize("place", ["web", "folder"])
-@pytest.mark.parametrize("what", ["model.onnx", "mine/model.onnx", "pack.zip", "both"])
-def test_a_mirror_serves_files_or_archives(host, folder, monkeypatch, tmp_path, place, what):
-    declare(folder, host, "archive")
-    (folder / "pack.toml").write_text((folder / "pack.toml").read_text().replace(host.url(), "http://models.invalid"))
-    mirror = tmp_path / "mirror" / "deep"
-    packed = zipped(("before", OTHERS), ("model.onnx", CONTENT))
-    files = {"pack.zip": packed, "mine/model.onnx": CONTENT, "model.onnx": CONTENT}
-    if what == "both":  # what is wrong does not stand in the way of what is right
-        files = {"pack.zip": packed, "model.onnx": b"something else"}
-    for name, content in files.items():
-        if what in (name, "both"):
-            (mirror / name).parent.mkdir(parents=True, exist_ok=True)
-            (mirror / name).write_bytes(content)
-            host.files[f"/deep/{name}"] = content
-    monkeypatch.setenv(fetch.MIRROR, host.url("/deep/") if place == "web" else str(mirror))
-    if what != "mine/model.onnx":
-        host.plan = ["403"]  # as some stores of files say of what they do not have
-    if what == "both" and place == "web":
-        with pytest.raises(FetchError, match="is something else than model.onnx"):
-            fetch_pack("mine", patience=HASTY)
-        return
-    fetch_pack("mine", patience=HASTY)
-    assert (folder / "model.onnx").read_bytes() == CONTENT
-    assert names(folder) == WHOLE
-
-
-def test_an_air_gapped_machine_takes_a_folder(host, folder, tmp_path, monkeypatch):
-    declare(folder, host, "archive")
-    monkeypatch.setattr(fetch, "Web", fetch.Web)
-    source = tmp_path / "stick"
-    with pytest.raises(FetchError, match="There is no folder .*stick"):
-        fetch_pack("mine", source=source)
-    source.mkdir()
-    with pytest.raises(FetchError, match="holds neither mine/model.onnx nor model.onnx nor pack.zip"):
-        fetch_pack("mine", source=source)
-    (source / "model.onnx").write_bytes(b"other")
-    (source / "pack.zip").write_bytes(b"no zip")
-    with pytest.raises(FetchError, match="model.onnx has 5 bytes instead of 300000; .*no zip archive"):
-        fetch_pack("mine", source=source)
-    shutil.copy(write(tmp_path / "good", CONTENT), source / "model.onnx")
-    assert fetch_pack("mine", source=source) == [folder / "model.onnx"]
-    assert host.requests == []
-
-
-def write(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
-
-
-def test_a_certificate_that_is_not_trusted_is_told_of(folder, tmp_path, monkeypatch):
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -addext"
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    subprocess.run(
-        [*command.split(), "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True,
-        capture_output=True,
-    )
-    with hosting() as safe:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        safe.socket = context.wrap_socket(safe.socket, server_side=True)
-        safe.files["/model.onnx"] = CONTENT
-        target = declare(folder, safe)
-        text = (folder / "pack.toml").read_text()
-        (folder / "pack.toml").write_text(text.replace("http:", "https:"))
-        with pytest.raises(FetchError, match="shows a certificate that this system does not trust"):
-            fetch_pack("mine", patience=HASTY)
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        # From a safe connection nobody is sent to an open one.
-        safe.always = "to nowhere"
-        with pytest.raises(FetchError, match=r"not followed \(http:"):
-            fetch_pack("mine", patience=HASTY)
-        safe.always = ""
-        fetch_pack("mine", patience=HASTY)
-        assert target.read_bytes() == CONTENT
-
-
-def test_the_documentation_names_the_addresses_of_the_catalogue():
-    text = (ROOT / "docs" / "packs.md").read_text()
-    for pack in ("buffalo_s", "buffalo_l"):
-        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{pack}` | [")]
-        assert set(re.findall(r"\((https:[^)]*)\)", row)) == {file.url for file in load_spec(pack).files.values()}

@@ -2,83 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import collections
 import gc
 import inspect
 import io
-import itertools
-import shutil
-import threading
 import time
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from faceinsight import FaceAnalyzer, FaceStream
-from faceinsight.drawing import LABELS
-from faceinsight.ui import Engine, live, places
-from faceinsight.ui.limits import Limits
-from faceinsight.ui.live import Visitors
+from faceinsight.ui import live, places
 from tests.toy_models import toy_picture
-
-FACES = {(3, 2): (255, 240, 200), (10, 8): (200, 100, 255)}
-
-
-def in_a_loop(work: Coroutine[Any, Any, Any]) -> Any:
-    """Runs a coroutine in a thread of its own: Playwright leaves its loop running in the main one."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
-
-
-def jpeg(pixels: np.ndarray | None = None, kind: str = "jpeg") -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(toy_picture(FACES) if pixels is None else pixels).save(buffer, kind, quality=95)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-PICTURE = jpeg()
-
-
-@pytest.fixture
-def engine(toy_pack):
-    return Engine(toy_pack)
-
-
-@pytest.fixture
-def visitors(engine):
-    return Visitors(engine, Limits(places=2))
-
-
-@pytest.fixture
-def send(visitors, toy_pack):
-    """Sends frames of one or more visitors, a thirtieth of a second apart; returns the last answer of each."""
-
-    taken = itertools.count(100)
-
-    def frames(count=1, *sessions, picture=PICTURE, labels=LABELS, record=False, **changes):
-        settings = {"pack": str(toy_pack), "threshold": 0.5, "smallest": 4, "labels": list(labels)}
-        settings |= {"blur": False, "smoothing": 50, **changes}
-
-        async def run():
-            answers = []
-            for _ in range(count):
-                data = {"picture": picture, "time": next(taken) / 30, "settings": list(settings.values())}
-                data["record"] = record
-                names = sessions or ("ann",)
-                answers = await asyncio.gather(*(visitors.frame(name, data) for name in names))
-            return answers
-
-        answers = in_a_loop(run())
-        return answers if sessions else answers[0]
-
-    return frames
+from tests.ui.frames import FACES, PICTURE, in_a_loop, jpeg, numbers
 
 
 def test_the_time_that_is_told_includes_waiting_for_others(send, monkeypatch):
@@ -121,10 +60,6 @@ def test_settings_count_at_once(send):
     assert len(send(10, smoothing=0)["faces"]) == 2
 
 
-def numbers(answer):
-    return [face["id"] for face in answer["faces"]]
-
-
 def test_a_number_is_one_persons_through_all_settings(send, engine, toy_pack):
     assert numbers(send(10)) == [1, 2]
     assert numbers(send(1, smoothing=0)) == [1, 2]
@@ -133,62 +68,6 @@ def test_a_number_is_one_persons_through_all_settings(send, engine, toy_pack):
     assert numbers(send(2, pack="other")) == [1, 2]
     # Nobody knows who is who in a frame of another size, as of a phone that was turned.
     assert numbers(send(2, picture=jpeg(toy_picture(FACES)[:400]))) == [3, 4]
-
-
-@pytest.fixture
-def other(isolated_home, toy_pack):
-    """The name of another pack that may be chosen."""
-    shutil.copytree(toy_pack, isolated_home / ".faceinsight" / "other")
-    return "other"
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def test_another_pack_is_loaded_beside_the_stream_and_then_swapped_in(send, engine, other, monkeypatch):
-    go_on, make = threading.Event(), FaceAnalyzer
-
-    def slowly(name, **options):
-        if name == other:
-            assert go_on.wait(20)
-        return make(name, **options)
-
-    monkeypatch.setattr("faceinsight.ui.engine.FaceAnalyzer", slowly)
-    assert numbers(send(10)) == [1, 2]
-    for _ in range(3):
-        answer = send(2, pack=other)
-        assert numbers(answer) == [1, 2]
-        assert answer["status"].startswith("Pack **toy**")
-        assert answer["status"].endswith("loading **other** …")
-    go_on.set()
-    wait_until(lambda: engine.is_loaded(other))
-    answer = send(2, pack=other)
-    assert numbers(answer) == [1, 2]
-    assert answer["status"].startswith("Pack **other**")
-    assert "loading" not in answer["status"]
-    # Files that change drop the pack, and nobody's people.
-    engine.forget(other)
-    assert numbers(send(1, pack=other)) == [1, 2]
-
-
-def test_a_pack_that_cannot_be_loaded_leaves_the_one_before_with_a_sentence(send, engine, other, isolated_home):
-    (isolated_home / ".faceinsight" / other / "genderage.onnx").write_bytes(b"no model")
-    assert numbers(send(10)) == [1, 2]
-    send(1, pack=other)
-    wait_until(lambda: other in engine._failed)
-    for pack, sentence in ((other, "genderage.onnx"), ("x" * 1000, "There is no model pack called 'xxx")):
-        answer = send(1, pack=pack)
-        assert numbers(answer) == [1, 2]
-        assert answer["status"].startswith("Pack **toy**")
-        assert sentence in answer["status"]
-        assert answer["status"].endswith("toy goes on.")
-    # What strangers invent is not remembered.
-    assert set(engine._failed) == {other}
-    assert "There is no model pack called" in send(1, "new", pack="invented")[0]["problem"]
 
 
 def test_with_blur_nobody_walks_in_unseen(send, engine, monkeypatch):
@@ -335,27 +214,6 @@ def test_visitors_come_and_go_in_the_event_loop_only(visitors):
 def test_what_goes_wrong_before_a_frame_is_looked_at_is_one_sentence_too(send, visitors, monkeypatch):
     monkeypatch.setattr(visitors, "_kept", lambda session: 1 / 0)
     assert "Something unexpected" in send()["problem"]
-
-
-def test_a_pack_that_is_loading_does_not_stop_the_others(visitors, engine, toy_pack, monkeypatch):
-    go_on, analyzer = threading.Event(), engine.analyzer
-    monkeypatch.setattr(engine, "analyzer", lambda pack: analyzer() if pack != "slow" or go_on.wait(20) else None)
-
-    async def run():
-        def frame(pack):
-            return {"picture": PICTURE, "time": 1.0, "settings": [pack, 0.5, 4, [], False, 50]}
-
-        slow = asyncio.create_task(visitors.frame("ann", frame("slow")))
-        await asyncio.sleep(0.1)
-        try:
-            async with asyncio.timeout(10):
-                answer = await visitors.frame("bob", frame(str(toy_pack)))
-            assert not slow.done()
-        finally:
-            go_on.set()
-        return answer, await slow
-
-    assert [numbers(answer) for answer in in_a_loop(run())] == [[1, 2], [1, 2]]
 
 
 def large(root, least=20_000):

@@ -191,7 +191,9 @@ def test_a_server_that_is_started_anew_costs_no_row_and_nobody_the_tab(browser, 
 
 
 def test_a_session_stays_to_be_looked_at_until_the_next_start(visit):
-    part = lambda name: visit.page.locator(f"#webcam-{name}")  # noqa: E731
+    def part(name):
+        return visit.page.locator(f"#webcam-{name}")
+
     visit.page.get_by_label("Record").check()
     part("snapshot").click()
     expect(part("rows")).to_have_text(re.compile(r"\d+ rows?, not saved yet"), timeout=40_000)
