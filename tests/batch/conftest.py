@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from tests.conftest import ROOT
 from tests.toy_models import toy_picture
 
 LIMIT_S = 240.0
+# Of the runs that are killed on the way; `make kill-batches` takes 2,000.
+PHOTOS = int(os.environ.get("PHOTOS", "160"))
+BAD = PHOTOS // 100 if PHOTOS >= 1000 else 8
 
 
 def write_photos(folder: Path, count: int, bad: int = 0) -> list[Path]:
@@ -92,6 +96,17 @@ class Command:
 
     def kill(self) -> None:
         self.end(signal.SIGKILL)
+
+
+def check_killed(tables: Tables, photos: list[Path]) -> None:
+    """Checks that the tables of killed runs tell of each of the photos once, and of their faces."""
+    assert sorted(row["file"] for row in tables.files) == [str(path) for path in photos]
+    assert len(tables.errors) == BAD
+    assert all("damaged or cut short" in row["error"] for row in tables.errors)
+    good = {row["file"] for row in tables.files if row["status"] == "ok"}
+    assert len(good) == PHOTOS - BAD
+    expected = {str(path): number % 3 + 1 for number, path in enumerate(photos) if str(path) in good}
+    assert Counter(row["file"] for row in tables.faces) == expected
 
 
 def workers_of(pid: int) -> list[int]:

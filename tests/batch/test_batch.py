@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
@@ -20,12 +19,8 @@ from faceinsight.batch.pool import ProcessPool
 from faceinsight.batch.worker import Worker
 from faceinsight.errors import FaceInsightError, MediaError
 from faceinsight.tables import KEYPOINTS
-from tests.batch.conftest import Command, Tables, workers_of, write_photos
+from tests.batch.conftest import BAD, PHOTOS, Command, Tables, check_killed, workers_of, write_photos
 from tests.toy_media import toy_frames, write_clip
-
-# `make kill-batches` takes 2,000.
-PHOTOS = int(os.environ.get("PHOTOS", "160"))
-BAD = PHOTOS // 100 if PHOTOS >= 1000 else 8
 
 
 def inline(job: Job, shards: Sequence[Shard]) -> Iterator[Finished]:
@@ -231,15 +226,7 @@ def test_killed_runs_lose_nothing_and_write_nothing_twice(toy_pack, tmp_path):
     assert kept
     known = int(re.search(r"(\d+) were done before", told)[1])
     assert 0 < known < PHOTOS
-    tables = Tables.read(out)
-    assert sorted(row["file"] for row in tables.files) == [str(path) for path in photos]
-    assert len(tables.errors) == BAD
-    good = {row["file"] for row in tables.files if row["status"] == "ok"}
-    assert len(good) == PHOTOS - BAD
-    counts = {str(path): number % 3 + 1 for number, path in enumerate(photos)}
-    assert {name: sum(row["file"] == name for row in tables.faces) for name in good} == {
-        name: counts[name] for name in good
-    }
+    check_killed(Tables.read(out), photos)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.batch.conftest import LIMIT_S, Command, Tables, write_photos
+from faceinsight.batch.job import shards_of
+from faceinsight.batch.sources import find_sources
+from tests.batch.conftest import BAD, LIMIT_S, PHOTOS, Command, Tables, check_killed, write_photos
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed"),
@@ -45,11 +47,15 @@ def is_alive(pid: int) -> bool:
 
 
 def test_a_killed_run_and_a_killed_worker_cost_nothing(toy_pack, tmp_path):
-    photos = write_photos(tmp_path / "photos", 120, bad=6)
+    photos = write_photos(tmp_path / "photos", PHOTOS, BAD)
+    shards = len(list(shards_of(find_sources([str(tmp_path / "photos")], lambda error: None), "", 2)))
     args = (tmp_path / "photos", "--out", tmp_path / "r.parquet", "--jobs", 2, "--engine", "ray", "--pack", toy_pack)
 
     def parts() -> int:
         return len(list(tmp_path.glob("r.parquet.parts/*.parquet")))
+
+    def begun() -> bool:
+        return any(tmp_path.glob("r.parquet.parts/0002*.begun"))
 
     command = Command(*args)
     assert command.wait_until(lambda: parts() > 1)
@@ -61,26 +67,23 @@ def test_a_killed_run_and_a_killed_worker_cost_nothing(toy_pack, tmp_path):
         assert time.monotonic() < until, "Ray is left behind"
         time.sleep(0.1)
     kept = parts()
-    assert 1 < kept < 8
+    assert 1 < kept < shards
 
     command = Command(*args)
-    # Before its first shard is finished.
-    assert command.wait_until(lambda: len(list(tmp_path.glob("r.parquet.parts/0002*.begun"))) > 0)
-    actors = [
-        pid for pid, line in descendants(command.process.pid).items() if line.startswith("ray::") and "Map" in line
-    ]
-    assert actors
-    os.kill(actors[0], signal.SIGKILL)
+    # Before its first shard is finished, and of many photos another one half way.
+    for share in (0.0, 0.5) if PHOTOS >= 1000 else (0.0,):
+        enough = kept + share * (shards - kept)
+        assert command.wait_until(lambda enough=enough: begun() and parts() >= enough)
+        actors = [
+            pid for pid, line in descendants(command.process.pid).items() if line.startswith("ray::") and "Map" in line
+        ]
+        assert actors
+        os.kill(actors[0], signal.SIGKILL)
     status, told, err = command.end()
     assert status == 1, (told, err)
     assert "Traceback" not in err
     assert "were done before" in told
-    tables = Tables.read(tmp_path / "r.parquet")
-    assert sorted(row["file"] for row in tables.files) == [str(path) for path in photos]
-    assert len(tables.errors) == 6
-    assert all("damaged or cut short" in row["error"] for row in tables.errors)
-    good = [number for number in range(120) if number % 20 != 10]
-    assert len(tables.faces) == sum(number % 3 + 1 for number in good)
+    check_killed(Tables.read(tmp_path / "r.parquet"), photos)
 
 
 def test_a_cluster_that_is_not_there_is_told_of(toy_pack, tmp_path):
