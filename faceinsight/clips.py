@@ -20,7 +20,7 @@ from faceinsight.analyzer import DET_THRESHOLD, FaceAnalyzer
 from faceinsight.between import faces_between
 from faceinsight.drawing import DrawOptions, draw_into
 from faceinsight.errors import DamagedMediaError, MediaError
-from faceinsight.export import Row, rows_of
+from faceinsight.export import Row, face_record, rows_of
 from faceinsight.label_layout import LabelLayout
 from faceinsight.media.reader import Reader
 from faceinsight.media.video import VideoFrame, VideoInfo
@@ -116,8 +116,9 @@ class ClipAnalysis:
             yield from rows_of(analysis, **columns, time=round(at, 3))
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns plain values for JSON: the video, the pack, `note`, `frames`, `people` and `rows`."""
-        return self.record() | {"rows": self.rows()}
+        """Returns plain values for JSON: the video, its pack, `note`, `frames`, `people` and `rows` with key points."""
+        record = self.record()
+        return record | {"rows": list(record["rows"])}
 
     def record(self) -> dict[str, Any]:
         """Returns what `as_dict` does; the `rows` are not in memory, and made anew whenever they are gone through."""
@@ -133,20 +134,21 @@ class ClipAnalysis:
             "note": self.note,
             "frames": len(self.frames),
             "people": [person.as_dict() for person in self.people()],
-            "rows": _Rows(self),
+            "rows": _Rows(self.frames),
         }
 
 
 class _Rows(Collection[Row]):
-    """The rows of a clip, made while they are gone through."""
+    """The faces of a clip with their times, as of `face_record`, made while they are gone through."""
 
-    def __init__(self, clip: ClipAnalysis) -> None:
-        self._clip = clip
-        frames = clip.frames
+    def __init__(self, frames: Sequence[tuple[float, FrameAnalysis]]) -> None:
+        self._frames = frames
         self._count = frames.faces if isinstance(frames, Analyses) else sum(len(known.faces) for _, known in frames)
 
     def __iter__(self) -> Iterator[Row]:
-        return self._clip.iter_rows()
+        for at, analysis in self._frames:
+            for number, face in enumerate(analysis.faces, start=1):
+                yield {"time": round(at, 3)} | face_record(face, number)
 
     def __len__(self) -> int:
         return self._count

@@ -58,6 +58,11 @@ def face_row(face: Face, number: int) -> Row:
     return row
 
 
+def face_record(face: Face, number: int) -> Row:
+    """Returns `face_row` with `kps`, the key points as [[x, y], ...] in pixels, or None."""
+    return face_row(face, number) | {"kps": face.kps and [[_rounded(v, 1) for v in point] for point in face.kps]}
+
+
 def _rounded(value: float | None, digits: int = _DIGITS) -> float | None:
     return None if value is None else round(value, digits)
 
@@ -96,12 +101,8 @@ def analysis_dict(analysis: FrameAnalysis) -> dict[str, Any]:
 
     Returns:
         `width`, `height` (pixels), `pack`, `stages`, `missing` ({stage: reason}), `timings_ms`
-        ({stage: ms}), and `faces`: the rows of `face_row` with `kps` ([[x, y], ...] or None).
+        ({stage: ms}), and `faces`: as of `face_record`.
     """
-    faces = [
-        face_row(face, n) | {"kps": face.kps and [[_rounded(v, 1) for v in p] for p in face.kps]}
-        for n, face in enumerate(analysis.faces, start=1)
-    ]
     return {
         "width": analysis.width,
         "height": analysis.height,
@@ -109,7 +110,7 @@ def analysis_dict(analysis: FrameAnalysis) -> dict[str, Any]:
         "stages": list(analysis.stages),
         "missing": dict(analysis.missing),
         "timings_ms": {stage: round(ms, 2) for stage, ms in analysis.timings},
-        "faces": faces,
+        "faces": [face_record(face, n) for n, face in enumerate(analysis.faces, start=1)],
     }
 
 

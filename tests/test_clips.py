@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import replace
+from datetime import datetime
 from itertools import count
 from types import SimpleNamespace
 
 import av
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import faceinsight.clips
@@ -18,6 +20,7 @@ from faceinsight import (
     Face,
     FrameAnalysis,
     MediaError,
+    __version__,
     analyze_clip,
     iter_clip,
     to_json,
@@ -25,9 +28,10 @@ from faceinsight import (
 from faceinsight.export import result_head
 from faceinsight.media.video import probe, read_frames
 from faceinsight.records import json_pieces, read_record, write_record, write_records
+from faceinsight.tables import KEYPOINTS, Made, batches, face_rows, faces_schema
 from tests.material import both
 from tests.toy_media import toy_frames, write_clip, write_tone
-from tests.toy_models import toy_picture
+from tests.toy_models import EMOTIONS_8, toy_picture
 
 
 @pytest.fixture
@@ -126,7 +130,8 @@ def test_rows_and_json(toy_analyzer, clip):
     assert rows[0]["file"] == "clip.mp4"
     record = result.as_dict()
     assert (record["frames"], record["fps"], record["pack"]) == (8, 10, "toy")
-    assert record["rows"] == result.rows()
+    assert [{key: value for key, value in row.items() if key != "kps"} for row in record["rows"]] == result.rows()
+    assert all(len(row["kps"]) == 5 for row in record["rows"])
 
 
 def test_people_keep_their_ids_and_a_cut_gives_new_ones(toy_analyzer, tmp_path):
@@ -303,8 +308,8 @@ def test_the_rows_of_a_record_are_made_as_they_are_read(toy_analyzer, clip, tmp_
     head = result_head("clip.mp4", "toy", "0", 0.5, 0)
     write_record(tmp_path / "1.json", head | record)
     kept = read_record(tmp_path / "1.json")
-    assert (list(kept["rows"]), len(kept["rows"])) == (result.rows(), 15)
     whole = head | result.as_dict()
+    assert (list(kept["rows"]), len(kept["rows"])) == (whole["rows"], 15)
     assert json.loads((tmp_path / "1.json").read_bytes()) == whole
     assert kept | {"rows": None} == whole | {"rows": None}
     assert "".join(json_pieces([kept])) == to_json([whole])
@@ -312,3 +317,14 @@ def test_the_rows_of_a_record_are_made_as_they_are_read(toy_analyzer, clip, tmp_
         write_records(tmp_path / name, lambda: [kept])
         write_records(tmp_path / f"whole-{name}", lambda: [whole])
         assert (tmp_path / name).read_bytes() == (tmp_path / f"whole-{name}").read_bytes()
+
+
+def test_a_clip_has_the_same_rows_by_itself_and_among_many(toy_analyzer, clip, tmp_path):
+    result = analyze_clip(toy_analyzer, clip)
+    head = result_head(str(clip), "toy", "0", 0.5, 0) | {"kind": "clip", "took": 1.0}
+    write_records(tmp_path / "faces.parquet", lambda: [head | result.record()])
+    made = Made("toy", "0", __version__, datetime.fromisoformat(head["date"]))
+    rows = [row for at, analysis in result.frames for row in face_rows(str(clip), analysis, made, at)]
+    assert all(row[f"{name}_y"] for row in rows for name in KEYPOINTS)
+    (expected,) = batches(rows, faces_schema(EMOTIONS_8))
+    assert pq.read_table(tmp_path / "faces.parquet").to_pylist() == expected.to_pylist()
