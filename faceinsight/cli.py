@@ -1,4 +1,4 @@
-"""The command line: `faceinsight app | analyze | batch | evaluate | models`."""
+"""The command line: `faceinsight app | analyze | batch | report | evaluate | models`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"faceinsight {__version__}")
-    parser.set_defaults(run=lambda args: _help(parser), debug=False, options=())
+    parser.set_defaults(run=lambda args: _help(parser), options=(DEBUG,))
     commands = parser.add_subparsers(dest="command")
     common = argparse.ArgumentParser(add_help=False)
     add_options(common, (DEBUG,))

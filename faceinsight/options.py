@@ -208,16 +208,17 @@ PAGE = (
 
 
 def add_options(parser: argparse.ArgumentParser, options: tuple[Option, ...]) -> None:
-    """Adds options to a parser; what the command line leaves out is None until `settle`."""
+    """Adds options to a parser; what the command line leaves out is not there until `settle`."""
     for option in options:
+        # A verb is not to take away what was said before it.
+        left_out = argparse.SUPPRESS
         if option.read is _yes:
-            parser.add_argument(
-                option.flag, action=argparse.BooleanOptionalAction, help=f"{option.help} ({option.variable})"
-            )
+            text, action = f"{option.help} ({option.variable})", argparse.BooleanOptionalAction
+            parser.add_argument(option.flag, action=action, default=left_out, help=text)
             continue
         default = "" if option.default in (None, "") else f", default: {option.default}"
         text = f"{option.help} ({option.variable}{default})"
-        parser.add_argument(option.flag, type=option.of_text, metavar=option.metavar, help=text)
+        parser.add_argument(option.flag, type=option.of_text, default=left_out, metavar=option.metavar, help=text)
 
 
 def settle(args: argparse.Namespace, options: tuple[Option, ...], environment: Mapping[str, str]) -> None:
@@ -227,5 +228,5 @@ def settle(args: argparse.Namespace, options: tuple[Option, ...], environment: M
         OptionError: If what the environment says makes no sense.
     """
     for option in options:
-        if getattr(args, option.name, None) is None:
+        if not hasattr(args, option.name):
             setattr(args, option.name, option.of_environment(environment))

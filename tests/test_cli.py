@@ -17,6 +17,8 @@ import pytest
 from PIL import Image
 
 import faceinsight
+from faceinsight.cli import main
+from faceinsight.errors import FaceInsightError
 from faceinsight.media.video import probe
 from tests.conftest import ROOT
 from tests.material import PHOTOS, SHARED, both
@@ -197,6 +199,31 @@ def test_debug_shows_the_traceback(photo):
         check=False,
     )
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "analyze photo.png --pack nope",
+        "batch nope --out r.parquet",
+        "report nope.parquet",
+        "evaluate fgnet nope --pack nope",
+        "models path nope",
+        "models verify nope",
+    ],
+)
+def test_every_command_heeds_debug_wherever_it_stands(command, monkeypatch, capsys):
+    monkeypatch.delenv("FACEINSIGHT_DEBUG", raising=False)
+    first, *others = command.split()
+    assert main([first, *others]) == 1
+    assert capsys.readouterr().err.startswith("faceinsight: ")
+    for argv in ([first, *others, "--debug"], [first, "--debug", *others]):
+        with pytest.raises(FaceInsightError):
+            main(argv)
+    monkeypatch.setenv("FACEINSIGHT_DEBUG", "1")
+    with pytest.raises(FaceInsightError):
+        main([first, *others])
+    assert main([first, *others, "--no-debug"]) == 1
 
 
 def test_a_second_run_into_a_folder_is_refused_or_replaces_the_first(photo, toy_pack, tmp_path):

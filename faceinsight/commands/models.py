@@ -7,7 +7,6 @@ import sys
 from typing import Any
 
 from faceinsight.errors import FaceInsightError, PackError
-from faceinsight.options import DEBUG
 
 
 def add_models(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -18,7 +17,7 @@ def add_models(commands: Any, common: argparse.ArgumentParser) -> None:
         common: The options that every command has.
     """
     models = commands.add_parser("models", parents=[common], help="list, download, check and remove model packs")
-    models.set_defaults(run=_list, options=(DEBUG,))
+    models.set_defaults(run=_list)
     verbs = models.add_subparsers(dest="verb")
     verbs.add_parser("list", parents=[common], help="list the packs (the default)")
     fetch = verbs.add_parser("fetch", parents=[common], help="download a pack, or go on with a download")
@@ -124,6 +123,8 @@ def _verify(args: argparse.Namespace) -> int:
         try:
             states = inspect_pack(name)
         except PackError as error:
+            if args.name:
+                raise
             print(f"{name}: {error}")
             problems += 1
             continue
