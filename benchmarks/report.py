@@ -8,11 +8,7 @@ The faces are made up, two a photo, so no examples are cut out. Each report is m
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import machine
+from benchmarks.machine import keep, machine, run
 from faceinsight import tables
-from faceinsight.writing import write_file
 
 EMOTIONS = ("Anger", "Happiness", "Neutral", "Surprise")
 MADE = {"pack": "compact", "pack_hash": "00", "version": "0", "analysed_at": datetime(2026, 1, 1, tzinfo=UTC)}
@@ -61,20 +56,6 @@ def files(count: int) -> Iterator[dict[str, Any]]:
         yield row | MADE
 
 
-def measure(table: Path) -> tuple[float, float]:
-    """Returns the seconds and the peak megabytes of a report."""
-    code = "import sys; from faceinsight.cli import main; sys.exit(main(sys.argv[1:]))"
-    began = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "report", str(table), "--overwrite"], stdout=subprocess.DEVNULL
-    )
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit("The report failed.")
-    return time.monotonic() - began, used.ru_maxrss / 1024
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
@@ -89,11 +70,11 @@ def main() -> None:
                 (paths.files, tables.files_schema(), files(count)),
             ):
                 tables.write_table(path, schema, tables.batches(rows, schema), {})
-            seconds, megabytes = measure(paths.faces)
-            lines.append(f"| {count:,} | {seconds:.1f} | {megabytes:.0f} |")
+            took = run(["faceinsight", "report", paths.faces, "--overwrite"])
+            lines.append(f"| {count:,} | {took.wall:.1f} | {took.memory:.0f} |")
             print(lines[-1], flush=True)
     if args.out is not None:
-        write_file(args.out, ("\n".join(lines) + "\n").encode())
+        keep(args.out, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

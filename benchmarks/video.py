@@ -11,13 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -29,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import skimage
 
-from benchmarks.machine import keep, machine
+from benchmarks.machine import Run, keep, machine, run
 from faceinsight import load_image
 from faceinsight.media.writer import CODEC, OPTIONS
 from faceinsight.writing import write_file
@@ -41,15 +37,6 @@ T1 = Path(insightface.__file__).parent / "data" / "images" / "t1.jpg"
 ASTRONAUT = Path(skimage.__file__).parent / "data" / "astronaut.png"
 # Picture, middle and width of what the camera sees: one, two, three and five people.
 SHOTS = ((ASTRONAUT, 240, 140, 400), (T1, 416, 281, 470), (T1, 985, 265, 780), (T1, 740, 290, 1080))
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What a process took: seconds by the clock, of the processors, and its peak memory in MB."""
-
-    wall: float
-    cpu: float
-    memory: float
 
 
 def filmed(seconds: float, size: tuple[int, int]) -> Iterator[Frame]:
@@ -128,16 +115,6 @@ def transcode(source: Path, path: Path) -> None:
                 packet.stream = copied
                 out.mux(packet)
         out.mux(stream.encode())
-
-
-def run(command: Sequence[str | Path]) -> Run:
-    """Runs a Python module in a process of its own."""
-    began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", *map(str, command)], stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{command} ended with {status}")
-    return Run(time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
 def analyse(clip: Path, out: Path) -> Run:

@@ -219,7 +219,17 @@ def iter_clip(
     with ExitStack() as stack:
         steps: Generator[_Step]
         if found is not None:
-            steps = _analysed(analyzer, ahead(frames, _AHEAD), options, info.fps, found)
+            # A recording can wait: every analysed frame is looked at as a whole.
+            stream = FaceStream(
+                analyzer,
+                smoothing=options.smoothing,
+                det_threshold=options.det_threshold,
+                min_face=options.min_face,
+                budget_ms=None,
+                cuts=False,
+            )
+            searched = _searched(stream, ahead(frames, _AHEAD), options, info.fps)
+            steps = _analysed(stream, ahead(searched, _AHEAD), found)
         else:
             assert known is not None
             steps = _known(ahead(frames, _AHEAD), known)
@@ -270,6 +280,16 @@ def analyze_clip(
 
 
 @dataclass(frozen=True, slots=True)
+class _Searched:
+    """A frame, whether another scene begins with it, and where it is analysed its pixels and faces."""
+
+    frame: VideoFrame
+    is_cut: bool
+    pixels: npt.NDArray[np.uint8] | None
+    faces: tuple[Face, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Step:
     """A frame; how many scenes there were before its own; its own analysis, or None."""
 
@@ -298,37 +318,41 @@ class _Found:
             )
 
 
-def _analysed(
-    analyzer: FaceAnalyzer, frames: Generator[VideoFrame], options: ClipOptions, fps: float, found: _Found
-) -> Generator[_Step]:
-    """Analyses frames as often as asked for."""
-    # A recording can wait: every analysed frame is looked at as a whole.
-    stream = FaceStream(
-        analyzer,
-        smoothing=options.smoothing,
-        det_threshold=options.det_threshold,
-        min_face=options.min_face,
-        budget_ms=None,
-    )
+def _searched(
+    stream: FaceStream, frames: Generator[VideoFrame], options: ClipOptions, fps: float
+) -> Generator[_Searched]:
+    """Says where scenes begin, and finds the faces of the frames that are due as often as asked for."""
     cuts = CutDetector()
     due = options.start
+    first = True
     with closing(frames):
         for frame in frames:
-            if cuts.is_cut(frame.image.luma):
-                stream.cut()
-                found.cuts.append(frame.time)
-                if options.draw.blur:
-                    # Whoever is in a new scene is to be made unrecognisable from its first frame on.
-                    due = frame.time
+            is_cut = cuts.is_cut(frame.image.luma)
+            if is_cut and options.draw.blur:
+                # Whoever is in a new scene is to be made unrecognisable from its first frame on.
+                due = frame.time
             # Half a frame early is nearer to the wanted time than half a frame late.
-            if found.frames and options.rate is not None and frame.time < due - 0.5 / fps:
-                yield _Step(frame, len(found.cuts), None)
+            if not first and options.rate is not None and frame.time < due - 0.5 / fps:
+                yield _Searched(frame, is_cut, None, ())
                 continue
-            pixels = frame.pixels
-            analysis = stream.process(pixels, frame.time)
+            first = False
             if options.rate is not None:
                 due = max(due, frame.time - 1 / options.rate) + 1 / options.rate
-            found.add(frame.time, pixels, analysis)
+            pixels = frame.pixels
+            yield _Searched(frame, is_cut, pixels, stream.search(pixels))
+
+
+def _analysed(stream: FaceStream, searched: Generator[_Searched], found: _Found) -> Generator[_Step]:
+    """Follows and describes the faces that were found."""
+    with closing(searched):
+        for seen in searched:
+            frame, analysis = seen.frame, None
+            if seen.is_cut:
+                stream.cut()
+                found.cuts.append(frame.time)
+            if seen.pixels is not None:
+                analysis = stream.process(seen.pixels, frame.time, seen.faces)
+                found.add(frame.time, seen.pixels, analysis)
             yield _Step(frame, len(found.cuts), analysis)
 
 

@@ -178,12 +178,21 @@ class FaceStream:
         self.tracker.cut()
         self._searched_s = -float("inf")
 
-    def process(self, image: UInt8Array, time_s: float) -> FrameAnalysis:
+    def search(self, image: UInt8Array) -> tuple[Face, ...]:
+        """Returns the faces that `process` takes as `found`; unlike all else here, in any thread at any time.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+        """
+        return self.analyzer.detect(image, det_threshold=self.tracker.det_threshold * _UNSURE, min_face=self.min_face)
+
+    def process(self, image: UInt8Array, time_s: float, found: tuple[Face, ...] | None = None) -> FrameAnalysis:
         """Analyses the next frame.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             time_s: When the frame was taken, in seconds on any clock.
+            found: What `search` found in it; None to search now, as far as that is due.
 
         Returns:
             The faces of this frame by `track_id`, those without one last; `timings` has the stages that ran.
@@ -194,13 +203,14 @@ class FaceStream:
         began = time.perf_counter()
         check_image(image)
         self._advance(image, time_s)
-        tracks = self.tracker.update(self._find(image), self._now)
-        timings = [("detector", (time.perf_counter() - began) * 1000)]
+        tracks = self.tracker.update(self._find(image) if found is None else found, self._now)
+        spent_ms = (time.perf_counter() - began) * 1000
+        timings = [("detector", spent_ms)] if found is None else []
         self._people = {t: self._people.get(t) or _Person(FaceFusion(self.smoothing)) for t in self.tracker.tracks}
         # Crops at the steady place: a box that trembles would make the answers tremble.
         seen = {track: self._people[track].fusion.place(track.face, self._now) for track in tracks}
         qualities: dict[Track, float] = {}
-        for stage, chosen in self._choose(tracks, timings[0][1]).items():
+        for stage, chosen in self._choose(tracks, spent_ms).items():
             clock = time.perf_counter()
             for track in chosen:
                 if track not in qualities:

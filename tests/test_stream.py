@@ -141,6 +141,19 @@ def test_without_a_budget_every_frame_is_searched_and_asked_for_expressions(scri
     assert 5 <= scripted.asked.count(("attributes", 2)) <= 8
 
 
+def test_faces_that_are_found_before_give_the_same_answers(scripted):
+    def places(time):
+        return [(100 + 300 * time, 200), (500, 200)]
+
+    results = play(FaceStream(scripted, budget_ms=None), scripted, 1, places)
+    stream = FaceStream(scripted, budget_ms=None)
+    for number, result in enumerate(results):
+        scripted.places = places(number / 20)
+        assert stream.process(BLANK, number / 20, stream.search(BLANK)).faces == result.faces
+    # What was found before took its time before.
+    assert "detector" not in dict(stream.process(BLANK, 1.0, stream.search(BLANK)).timings)
+
+
 def test_without_a_budget_and_smoothing_every_frame_has_its_own_answers(scripted):
     results = play(FaceStream(scripted, smoothing=0, budget_ms=None), scripted, 1, [(100, 200), (500, 200)])
     assert scripted.asked == [("attributes", 2), ("emotion", 2)] * 20

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from faceinsight.analyzer import FaceAnalyzer
 from faceinsight.batch.folder import ResultFolder
-from faceinsight.batch.work import BatchOptions, FileResult, analyze_file, record_head
+from faceinsight.batch.work import BatchOptions, FileResult, analyze_file, is_clip, record_head
+from faceinsight.cpus import usable_cpus
 from faceinsight.errors import DiskFullError, FaceInsightError
 from faceinsight.packs import AUTO
 
@@ -44,7 +45,9 @@ def analyze_files(
         MediaError: If the results cannot be written, are being written by others, or would replace what may not be.
         DiskFullError: If there is no room for what is to be written.
     """
-    analyzer = FaceAnalyzer(pack, models=models, provider=provider)
+    # The steps of a clip go on beside each other, and want cores of their own.
+    threads = max(1, usable_cpus() // 2) if any(is_clip(file) for file in files) else None
+    analyzer = FaceAnalyzer(pack, models=models, provider=provider, threads=threads)
     anything = options.out is not None or options.tables
     results = ResultFolder(options.out, files, options.overwrite, options.tables) if anything else None
     with results or nullcontext():

@@ -60,10 +60,11 @@ class FileResult:
 
 def annotated_suffix(file: Path) -> str:
     """Returns how the name of a file's annotated copy ends."""
-    return "-faces.mp4" if _is_clip(file) else "-faces.jpg"
+    return "-faces.mp4" if is_clip(file) else "-faces.jpg"
 
 
-def _is_clip(file: Path) -> bool:
+def is_clip(file: Path) -> bool:
+    """Tells by its suffix whether a file is taken for a clip."""
     return file.suffix.lower() in VIDEO_SUFFIXES
 
 
@@ -71,7 +72,7 @@ def record_head(analyzer: FaceAnalyzer, file: Path, options: BatchOptions) -> Re
     """Returns what the record of a file begins with."""
     pack = analyzer.pack.name, analyzer.pack_hash
     head = result_head(str(file), *pack, options.det_threshold, options.min_face)
-    return head | {"kind": "clip" if _is_clip(file) else "photo"}
+    return head | {"kind": "clip" if is_clip(file) else "photo"}
 
 
 def analyze_file(
@@ -99,7 +100,7 @@ def analyze_file(
     head = record_head(analyzer, file, options)
     if target is not None:
         head["annotated"] = target.name
-    if _is_clip(file):
+    if is_clip(file):
         return _clip(analyzer, file, target, options, head, on_progress)
     return _photo(analyzer, file, target, options, head)
 
