@@ -92,13 +92,13 @@ def json_pieces(records: Iterable[Record]) -> Iterator[str]:
     between = "["
     for record in records:
         yield f"{between}\n  "
-        for piece in _record_pieces(record, indent=2):
+        for piece in record_pieces(record, indent=2):
             yield piece.replace("\n", "\n  ")
         between = ","
     yield "[]\n" if between == "[" else "\n]\n"
 
 
-def _record_pieces(record: Record, indent: int | None) -> Iterator[str]:
+def record_pieces(record: Record, indent: int | None = 2) -> Iterator[str]:
     """Yields a record as JSON, row by row of a clip; all in one line where there is no indent."""
     if "rows" not in record:
         yield json.dumps(record, ensure_ascii=False, indent=indent)
@@ -174,7 +174,7 @@ class _StoredRows(Collection[Row]):
 _TEXTS: dict[str, Callable[[Records], Iterator[str]]] = {
     ".csv": _csv_file,
     ".json": lambda records: json_pieces(records()),
-    ".jsonl": lambda records: (piece for record in records() for piece in chain(_record_pieces(record, None), "\n")),
+    ".jsonl": lambda records: (piece for record in records() for piece in chain(record_pieces(record, None), "\n")),
 }
 PARQUET = ".parquet"
 

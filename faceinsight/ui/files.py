@@ -230,11 +230,11 @@ def working_in(folder: Path) -> Iterator[None]:
         _folder.reset(before)
 
 
-def publish(content: bytes | str, name: str) -> str:
+def publish(content: bytes | Iterable[str], name: str) -> str:
     """Puts a file where the visitor who is served may download it, and where it is deleted in time.
 
     Args:
-        content: What is in it; text becomes UTF-8.
+        content: What is in it; pieces of text become UTF-8.
         name: The name that the visitor sees.
 
     Returns:
@@ -244,7 +244,7 @@ def publish(content: bytes | str, name: str) -> str:
         MediaError: If it cannot be written.
     """
     path = _new_folder() / name
-    write_file(path, content.encode("utf-8") if isinstance(content, str) else content)
+    write_file(path, content if isinstance(content, bytes) else (piece.encode() for piece in content))
     return str(path)
 
 

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import gradio as gr
 
 from faceinsight.clips import ClipAnalysis, ClipOptions, iter_clip
 from faceinsight.errors import MediaError
-from faceinsight.export import csv_bytes, result_head, to_json
+from faceinsight.export import csv_bytes, result_head
 from faceinsight.media.guard import Guard
 from faceinsight.media.image import encode_image
+from faceinsight.records import record_pieces
 from faceinsight.svg import EMOTION_COLORS, OTHER_COLOR
 from faceinsight.ui import views
 from faceinsight.ui.charts import emotion_charts
@@ -131,7 +133,7 @@ def clip_answer(clip: Clip, result: ClipAnalysis, head: dict[str, Any], out: Pat
         "clip": publish_file(out),
         "csv": publish(csv_bytes(result.rows(), ("time", "face")), f"{stem}.csv"),
         "people": publish(csv_bytes([person.as_dict() for person in people], ("track_id",)), f"{stem}-people.csv"),
-        "json": publish(to_json({**head, **result.as_dict()}), f"{stem}.json"),
+        "json": publish(chain(record_pieces(head | result.record()), "\n"), f"{stem}.json"),
     }
     rows = views.clip_table(result.frames)
     all_rows = sum(len(analysis.faces) for _, analysis in result.frames)
