@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -9,9 +11,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
+import urllib3
 
 from faceinsight.errors import MediaError
 from faceinsight.media.source import reason
@@ -28,9 +31,14 @@ _TRIES = 3
 _FIRST_WAIT_S = 0.5
 # To connect, and for the next bytes.
 _PATIENCE_S = (10, 60)
+# What at least comes in as much time.
+_LEAST_BYTES = 10_000
 _LONGEST_S = 3600
 # What may be better in a moment.
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
+# What signs an address for a while: the file is the same with the next signature.
+_SIGNATURES = re.compile(r"x-(amz|goog)-", re.IGNORECASE)
+_QUERY_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +79,30 @@ def scheme_of(name: str) -> str | None:
 
 
 def public(url: str) -> str:
-    """Returns a URL without a user's name and password."""
+    """Returns a URL without what may be secret in it.
+
+    That is a user's name and password, and on the web the query: where it says more than a signature of S3 or Google
+    Cloud Storage, the beginning of its sha256 stands in its place, so that two addresses are two still.
+    """
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    if parts.scheme in WEB:
+        said = "&".join(text for text in parts.query.split("&") if not _SIGNATURES.match(text))
+        query = said and hashlib.sha256(said.encode(errors="surrogateescape")).hexdigest()[:_QUERY_DIGITS]
+        parts = parts._replace(query=query, fragment="")
+    return urlunsplit(parts)
+
+
+class _Session(requests.Session):
+    """Follows where a web server sends, but not from a safe connection to an open one."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target = super().get_redirect_target(resp)
+        if target and resp.url.startswith("https:") and urljoin(resp.url, target).lower().startswith("http:"):
+            raise MediaError(
+                f"{public(resp.url)} sends from https to http, which is not followed: ask for another address."
+            )
+        return target
 
 
 def list_remote(url: str) -> list[RemoteFile]:
@@ -99,8 +128,8 @@ def list_remote(url: str) -> list[RemoteFile]:
 
 def look_up(url: str) -> RemoteFile:
     """Asks a web server for a file's size and stamp; what it does not say is None."""
-    with suppress(requests.RequestException, ValueError):
-        answer = requests.head(url, timeout=_PATIENCE_S, allow_redirects=True)
+    with suppress(requests.RequestException, ValueError, MediaError), _Session() as session:
+        answer = session.head(url, timeout=_PATIENCE_S, allow_redirects=True)
         if answer.ok:
             return _web_file(url, answer)
     return RemoteFile(url)
@@ -160,17 +189,23 @@ def temporary_file() -> Iterator[tuple[BinaryIO, Path]]:
 
 def _fetch_web(url: str, keep: Callable[[bytes], None]) -> RemoteFile:
     try:
-        with requests.get(url, stream=True, timeout=_PATIENCE_S) as answer:
+        with _Session() as session, session.get(url, stream=True, timeout=_PATIENCE_S) as answer:
             if answer.status_code in _BUSY:
                 raise _RetryError(f"the server answers {answer.status_code}")
             if not answer.ok:
                 raise MediaError(
                     f"{public(url)} cannot be fetched (the server answers {answer.status_code}): check the address."
                 )
-            for chunk in answer.iter_content(_CHUNK):
+            since, came = time.monotonic(), 0
+            while chunk := answer.raw.read1(_CHUNK, decode_content=True):
                 keep(chunk)
+                came += len(chunk)
+                if time.monotonic() - since > _PATIENCE_S[1]:
+                    if came < _LEAST_BYTES:
+                        raise _RetryError("it comes far too slowly")
+                    since, came = time.monotonic(), 0
             return _web_file(url, answer)
-    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+    except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
         raise _RetryError("the connection fails") from error
     except (requests.RequestException, ValueError) as error:
         raise MediaError(f"{public(url)} cannot be fetched ({type(error).__name__}): check the address.") from error

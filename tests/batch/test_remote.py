@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 import threading
+import time
 import urllib.parse
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +24,7 @@ from faceinsight.media import remote
 from faceinsight.media.remote import RemoteFile, look_up
 from tests.batch.conftest import Tables, write_photos
 from tests.batch.test_batch import inline
+from tests.certificate import safe_socket
 from tests.toy_media import toy_frames, write_clip
 
 CHANGED = datetime(2026, 1, 2, tzinfo=UTC)
@@ -40,6 +44,8 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query))
+        if "to" in query:
+            return self.reply(302, b"", location=query["to"])
         if "list-type" in query:
             return self.listing(query)
         name = urllib.parse.unquote(url.path).lstrip("/")
@@ -55,6 +61,8 @@ class Handler(BaseHTTPRequestHandler):
             return None
         if name not in self.server.files:
             return self.reply(404, b"")
+        if name in self.server.dripping:
+            return self.drip(self.server.files[name])
         content, first = self.server.files[name], 0
         if wanted := self.headers.get("Range"):
             first, last = wanted.removeprefix("bytes=").split("-")
@@ -94,8 +102,22 @@ class Handler(BaseHTTPRequestHandler):
         self.server.files.pop(urllib.parse.unquote(self.path.split("?")[0]).lstrip("/"), None)
         self.reply(204, b"")
 
-    def reply(self, status: int, body: bytes, length: int | None = None, range_of: str = "") -> None:
+    def drip(self, content: bytes) -> None:
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        with suppress(OSError):  # nobody waits for all of it
+            for byte in content:
+                self.wfile.write(bytes([byte]))
+                time.sleep(0.05)
+
+    def reply(
+        self, status: int, body: bytes, length: int | None = None, range_of: str = "", location: str = ""
+    ) -> None:
         self.send_response(status)
+        if location:
+            self.send_header("Location", location)
         self.send_header("Content-Length", str(len(body) if length is None else length))
         if status in (200, 206) and body:
             name = urllib.parse.unquote(self.path.split("?")[0]).lstrip("/")
@@ -129,7 +151,7 @@ def dechunked(body: bytes) -> bytes:
 @pytest.fixture
 def server(monkeypatch) -> Iterator[ThreadingHTTPServer]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as started:
-        started.files, started.asked, started.busy, started.cut = {}, [], {}, set()
+        started.files, started.asked, started.busy, started.cut, started.dripping = {}, [], {}, set(), set()
         started.url = f"http://127.0.0.1:{started.server_port}"
         thread = threading.Thread(target=started.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
@@ -212,6 +234,53 @@ def test_a_file_that_is_named_with_a_password_and_without_is_one():
     assert source.key == "https://host/a.jpg"
 
 
+def test_queries_are_in_no_table_and_tell_addresses_apart(server, content, toy_pack, tmp_path):
+    server.files = {"a.jpg": content[0], "b.jpg": content[1]}
+    signed = f"{server.url}/a.jpg?X-Amz-Credential=key&X-Amz-Signature=secret"
+    inputs = [f"{server.url}/b.jpg?id=1&token=secret", f"{server.url}/b.jpg?id=2&token=secret#secret"]
+    out = tmp_path / "r.parquet"
+
+    def again(*names: str) -> tuple[int, int]:
+        *_, last = analyze_archive(names, str(out), inline, 1, toy_pack)
+        return last.known, last.done.files
+
+    assert again(signed, *inputs) == (0, 3)
+    tables = Tables.read(out)
+    assert "secret" not in repr(tables)
+    names = sorted(row["file"] for row in tables.files)
+    assert names[0] == f"{server.url}/a.jpg"
+    assert len(set(names)) == 3
+    assert all(re.fullmatch(rf"{server.url}/b.jpg\?[0-9a-f]{{16}}", name) for name in names[1:])
+    # Signed anew, it is the same file.
+    assert again(signed.replace("secret", "other"), *inputs) == (3, 0)
+    assert again(f"{server.url}/gone.jpg?token=secret") == (0, 1)
+    assert "secret" not in repr(Tables.read(out))
+
+
+def test_nobody_is_sent_from_a_safe_connection_to_an_open_one(server, content, tmp_path, monkeypatch):
+    server.files = {"a.jpg": content[0]}
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(safe_socket(server, tmp_path)))
+    safe = server.url.replace("http:", "https:")
+    with (tmp_path / "a").open("w+b") as out:
+        with pytest.raises(MediaError, match=rf"^{safe}/x\?\w+ sends from https to http, which is not followed: ask"):
+            remote.fetch(f"{safe}/x?to={server.url}/a.jpg", 10**6, out)
+        assert not server.asked
+        assert look_up(f"{safe}/x?to=http://127.0.0.1/a.jpg") == RemoteFile(f"{safe}/x?to=http://127.0.0.1/a.jpg")
+        remote.fetch(f"{safe}/x?to=/a.jpg", 10**6, out)
+    assert (tmp_path / "a").read_bytes() == content[0]
+
+
+def test_a_server_that_drips_is_not_waited_for(server, content, tmp_path, monkeypatch):
+    server.files, server.dripping = {"a.jpg": content[0]}, {"a.jpg"}
+    monkeypatch.setattr(remote, "_PATIENCE_S", (1, 0.3))
+    with (
+        (tmp_path / "a").open("w+b") as out,
+        pytest.raises(MediaError, match=r"\(it comes far too slowly\): try again"),
+    ):
+        remote.fetch(f"{server.url}/a.jpg", 10**6, out)
+    assert len(server.asked) == 3
+
+
 def test_signs_that_end_a_path_on_the_web_alone_end_no_name_in_storage():
     for url in ("s3://b/party #1.mp4", "s3://b/why?.mp4"):
         assert _remote(RemoteFile(url)).kind == "clip"
@@ -225,7 +294,7 @@ def test_an_address_that_is_none_is_told_of(monkeypatch):
     def answer(*_, **__):
         raise ValueError("Invalid IPv6 URL")
 
-    monkeypatch.setattr("requests.head", answer)
+    monkeypatch.setattr("requests.Session.head", answer)
     assert look_up("http://host/a.jpg") == RemoteFile("http://host/a.jpg")
 
 

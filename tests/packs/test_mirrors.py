@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from faceinsight import FetchError
 from faceinsight.packs import fetch, load_spec
 from faceinsight.packs.fetch import fetch_pack
+from tests.certificate import safe_socket
 from tests.conftest import ROOT
 from tests.packs.conftest import CONTENT, HASTY, OTHERS, WHOLE, declare, names, zipped
 from tests.packs.host import hosting
@@ -92,19 +91,8 @@ def write(path: Path, content: bytes) -> Path:
 
 
 def test_a_certificate_that_is_not_trusted_is_told_of(folder, tmp_path, monkeypatch):
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -addext"
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    subprocess.run(
-        [*command.split(), "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True,
-        capture_output=True,
-    )
     with hosting() as safe:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        safe.socket = context.wrap_socket(safe.socket, server_side=True)
+        certificate = safe_socket(safe, tmp_path)
         safe.files["/model.onnx"] = CONTENT
         target = declare(folder, safe)
         text = (folder / "pack.toml").read_text()
