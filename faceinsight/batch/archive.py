@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from faceinsight.batch.job import Finished, Job, Settings, Shard, shards_of
 from faceinsight.batch.merge import merge
-from faceinsight.batch.parts import SUFFIX, opened_part, read_columns
+from faceinsight.batch.parts import SUFFIX, opened_part, read_columns, told_of
 from faceinsight.batch.places import Place, place_of
 from faceinsight.batch.sources import Source, find_sources, looked_up
 from faceinsight.batch.worker import MARK
@@ -176,11 +176,11 @@ class _State:
         Raises:
             MediaError: If they were done with other settings.
         """
-        state = self._read_state()
+        state = None if overwrite else self._read_state()
         if overwrite:
             for name in self._place.names(self._parts):
                 self._place.remove(f"{self._parts}/{name}")
-        self._runs = [] if overwrite or not state else list(state.get("runs", []))
+        self._runs = state["runs"] if state else []
         for name in self._place.names(self._parts):
             if name.endswith(MARK) or (name.endswith(SUFFIX) and not name.startswith(tuple(self._runs))):
                 self._place.remove(f"{self._parts}/{name}")
@@ -198,11 +198,13 @@ class _State:
         self._place.save(f"{self._parts}/{STATE}", lambda out: out.write(text.encode()))
 
     def _read_state(self) -> dict[str, Any] | None:
-        file = self._place.opened(f"{self._parts}/{STATE}")
+        name = f"{self._parts}/{STATE}"
+        file = self._place.opened(name)
         if file is None:
             return None
-        with file:
-            return dict(json.loads(file.read()))
+        with file, told_of(self._place, name):
+            state = json.loads(file.read())
+            return {"settings": dict(state["settings"]), "anew": bool(state["anew"]), "runs": list(state["runs"])}
 
     def _settings_of_tables(self) -> dict[str, Any] | None:
         """Returns what the tables that are there were made with; None where there are none."""

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from faceinsight.batch.job import Settings
-from faceinsight.batch.parts import opened_part, read_columns, rows_in_part, schemas
+from faceinsight.batch.parts import opened_part, read_columns, rows_in_part, schemas, told_of
 from faceinsight.batch.places import Place
 from faceinsight.tables import write_stream
 
@@ -29,7 +29,7 @@ def merge(place: Place, tables: Mapping[str, str], parts: Sequence[str], setting
         anew: Whether tables that are there do not count.
 
     Raises:
-        MediaError: If a table cannot be written; what was there before stays.
+        MediaError: If a part or a table is damaged, or a table cannot be written; what was there before stays.
     """
     owners: dict[str, int] = {}
     for number, name in enumerate(parts):
@@ -62,7 +62,7 @@ def _earlier(place: Place, name: str, replaced: Sequence[str], schema: pa.Schema
     file = place.opened(name)
     if file is None:
         return
-    with file:
+    with file, told_of(place, name):
         gone = pa.array(replaced, pa.string())
         for batch in pq.ParquetFile(file).iter_batches():
             yield batch.filter(pc.invert(pc.is_in(batch["file"], value_set=gone))).cast(schema)

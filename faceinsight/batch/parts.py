@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from faceinsight.batch.job import Settings
 from faceinsight.batch.places import Place
-from faceinsight.errors import MediaError
+from faceinsight.errors import FaceInsightError, MediaError
 from faceinsight.export import Row
 from faceinsight.media.source import reason
 from faceinsight.tables import errors_schema, faces_schema, files_schema, people_schema, write_stream
@@ -88,18 +88,26 @@ def _nested(rows: Sequence[Sequence[pa.RecordBatch]], schema: pa.Schema) -> pa.L
 
 
 @contextmanager
+def told_of(place: Place, name: str) -> Iterator[None]:
+    """Makes one sentence of whatever reading a damaged part, table or note in a block leads to."""
+    try:
+        yield
+    except FaceInsightError:
+        raise
+    except Exception as error:
+        own = name.endswith(SUFFIX) and "/" in name
+        remedy = "remove it and run the same command again" if own else "begin anew with --overwrite"
+        raise MediaError(f"{place.shown(name)} is damaged ({reason(error)}): {remedy}.") from error
+
+
+@contextmanager
 def opened_part(place: Place, name: str) -> Iterator[BinaryIO]:
     """Opens a part, or a table, that is there; raises MediaError where it is not, or is damaged."""
     file = place.opened(name)
     if file is None:
         raise MediaError(f"{place.shown(name)} is gone: run the same command again.")
-    with file:
-        try:
-            yield file
-        except pa.ArrowException as error:
-            raise MediaError(
-                f"{place.shown(name)} is damaged ({reason(error)}): remove it and run the same command again."
-            ) from error
+    with file, told_of(place, name):
+        yield file
 
 
 def read_columns(file: BinaryIO, columns: Sequence[str]) -> Iterator[Row]:

@@ -18,7 +18,7 @@ import cv2
 from faceinsight.analyzer import FaceAnalyzer
 from faceinsight.batch.job import Finished, Job, Shard
 from faceinsight.batch.look import Looker
-from faceinsight.batch.parts import SUFFIX, Entry, read_columns, write_part
+from faceinsight.batch.parts import SUFFIX, Entry, read_columns, told_of, write_part
 from faceinsight.batch.places import place_of
 from faceinsight.batch.sources import Source
 from faceinsight.errors import PackError
@@ -124,10 +124,11 @@ class Worker:
 
     def _known(self, name: str) -> Finished | None:
         """Returns what a part that is there adds up to; None where there is none."""
-        file = self._place.opened(f"{self._folder}/{name}{SUFFIX}")
+        name = f"{self._folder}/{name}{SUFFIX}"
+        file = self._place.opened(name)
         if file is None:
             return None
-        with file:
+        with file, told_of(self._place, name):
             return _sum(list(read_columns(file, ("status", "faces"))))
 
     def _read_mark(self, mark: str) -> int | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import signal
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from faceinsight import rows_of
@@ -193,16 +196,74 @@ def test_what_is_no_table_of_ours_is_not_replaced(toy_pack, archive, tmp_path):
         list(analyze_archive([str(archive)], "results.csv", inline, 1, toy_pack))
 
 
-def test_a_part_that_is_damaged_is_told_of(toy_pack, archive, tmp_path):
-    steps = analyze_archive([str(archive / "one")], str(tmp_path / "r.parquet"), inline, 1, toy_pack)
+def cut_short(content: bytes) -> bytes:
+    return content[:-100]
+
+
+def spoiled_within(content: bytes) -> bytes:
+    """Leaves all that says where what is, and spoils what is there."""
+    size = int.from_bytes(content[-8:-4], "little") + 8
+    return content[:4] + bytes(byte ^ 0x55 for byte in content[4:-size]) + content[-size:]
+
+
+def other_table(content: bytes) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.table({"something": ["else"]}), out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def half_done(toy_pack, archive, tmp_path) -> Callable[..., None]:
+    """Runs over three photos, of which a first run has finished one, and goes on."""
+
+    def begin(**options: Any) -> Generator:
+        return analyze_archive(
+            [str(archive / "one")], str(tmp_path / "r.parquet"), one_each, 1, toy_pack, retry=True, **options
+        )
+
+    def one_each(job: Job, shards: Sequence[Shard]) -> Iterator[Finished]:
+        singles = [Shard(f"{shard.name}-{n}", (s,)) for shard in shards for n, s in enumerate(shard.sources)]
+        yield from inline(job, singles)
+
+    steps = begin()
     next(steps), next(steps)
     steps.close()
+    return lambda **options: list(begin(**options))
+
+
+@pytest.mark.parametrize("spoil", [cut_short, spoiled_within, other_table, lambda content: b""])
+def test_a_part_that_is_damaged_is_told_of(half_done, tmp_path, spoil):
     (part,) = tmp_path.glob("r.parquet.parts/*.parquet")
-    part.write_bytes(part.read_bytes()[:-100])
+    part.write_bytes(spoil(part.read_bytes()))
     with pytest.raises(MediaError, match=f"{part.name} is damaged .*: remove it and run the same command again"):
-        list(analyze_archive([str(archive / "one")], str(tmp_path / "r.parquet"), inline, 1, toy_pack))
+        half_done()
     part.unlink()
-    list(analyze_archive([str(archive / "one")], str(tmp_path / "r.parquet"), inline, 1, toy_pack))
+    half_done()
+    assert len(Tables.read(tmp_path / "r.parquet").files) == 3
+
+
+def test_a_part_that_is_damaged_on_the_way_is_told_of(toy_pack, archive, tmp_path):
+    def spoils(job: Job, shards: Sequence[Shard]) -> Generator:
+        yield from inline(job, shards)
+        part = min((out.parent / f"{out.name}.parts").glob("*.parquet"))
+        part.write_bytes(spoiled_within(part.read_bytes()))
+
+    out = tmp_path / "r.parquet"
+    with pytest.raises(MediaError, match=r"00000\d.parquet is damaged .*: remove it and run the same command again"):
+        list(analyze_archive([str(archive / "one")], str(out), spoils, 1, toy_pack))
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["r.parquet", "r-files.parquet", "r.parquet.parts/run.json"])
+def test_a_table_or_note_that_is_damaged_is_told_of(half_done, archive, tmp_path, name):
+    if name != "r.parquet.parts/run.json":
+        half_done()
+        write_photos(archive / "one", 3)  # they have changed
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(MediaError, match=f"{path.name} is (damaged .*|there already and .*) --overwrite"):
+        half_done()
+    half_done(overwrite=True)
     assert len(Tables.read(tmp_path / "r.parquet").files) == 3
 
 

@@ -152,6 +152,7 @@ def dechunked(body: bytes) -> bytes:
 def server(monkeypatch) -> Iterator[ThreadingHTTPServer]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as started:
         started.files, started.asked, started.busy, started.cut, started.dripping = {}, [], {}, set(), set()
+        started.handle_error = lambda *_: None  # who is asked by https need not be told of the end
         started.url = f"http://127.0.0.1:{started.server_port}"
         thread = threading.Thread(target=started.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
