@@ -80,7 +80,7 @@ def archive(paths: list[Path], engine: Engine, jobs: int) -> Measured:
 def main() -> None:
     """Prints the rows, and keeps them where it is told to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=600, help="how many small photos; of large ones a third")
+    parser.add_argument("--count", type=int, default=1200, help="how many small photos; of large ones a sixth")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--size", choices=SIZES, action="append", help="only photos of this size")
     parser.add_argument("--out", type=Path, help="write the rows to this file too")
@@ -93,7 +93,7 @@ def main() -> None:
         runs["batch --engine ray"] = lambda paths: archive(paths, RayCluster(args.jobs), args.jobs)
     lines = [machine(), ""]
     for name in args.size or SIZES:
-        count = args.count if name == "640x480" else args.count // 3
+        count = args.count if name == "640x480" else args.count // 6
         lines += [f"{count} photos of {name}, 1 to 6 faces each:", "", "| run | photos a second | all of it, s |"]
         lines.append("| --- | --- | --- |")
         with tempfile.TemporaryDirectory() as folder:
