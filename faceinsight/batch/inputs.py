@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from faceinsight.batch.work import VIDEO_SUFFIXES
 from faceinsight.errors import MediaError
 from faceinsight.media.image import SUFFIXES as IMAGE_SUFFIXES
+from faceinsight.media.video import SUFFIXES as VIDEO_SUFFIXES
 from faceinsight.writing import reason
 
 

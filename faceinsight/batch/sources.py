@@ -12,10 +12,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from faceinsight.batch.inputs import find_files
-from faceinsight.batch.work import VIDEO_SUFFIXES
 from faceinsight.errors import MediaError
 from faceinsight.media.image import SUFFIXES as IMAGE_SUFFIXES
 from faceinsight.media.remote import WEB, RemoteFile, list_remote, look_up, public, scheme_of
+from faceinsight.media.video import SUFFIXES as VIDEO_SUFFIXES
 from faceinsight.tables import KINDS, plain_text
 from faceinsight.writing import reason
 

@@ -12,10 +12,9 @@ from faceinsight.drawing import DrawOptions, caption, draw
 from faceinsight.errors import FaceInsightError
 from faceinsight.export import analysis_dict, result_head
 from faceinsight.media.image import encode_image, load_image
+from faceinsight.media.video import SUFFIXES as VIDEO_SUFFIXES
 from faceinsight.records import Record
 from faceinsight.writing import write_file
-
-VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".3gp", ".ogv"))
 
 
 @dataclass(frozen=True, slots=True)

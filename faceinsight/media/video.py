@@ -20,6 +20,7 @@ from faceinsight.media.yuv import YuvImage
 
 UInt8Array = npt.NDArray[np.uint8]
 
+SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".3gp", ".ogv"))
 _FALLBACK_FPS = 25.0
 # 8K, as the best phones film: a decoder keeps up to sixteen such frames.
 MAX_FRAME_PIXELS = 36_000_000

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
+
+from faceinsight import rows_of, to_csv
+from tests.test_export import BARE, FULL, analysis
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
@@ -124,3 +128,23 @@ def test_text_is_safe_for_spreadsheets_and_columns_may_differ(page):
     first, second = saved(page)
     assert first["gender"] == "'=1+1"
     assert (first["mood"], second["mood"], second["valence"]) == ("", 'so, "so"', "-0.5")
+
+
+def test_it_has_the_columns_and_values_of_the_other_tables(page):
+    camera(page)
+    tick(page)
+    rows = rows_of(analysis(*(replace(face, raw=face, track_id=number) for number, face in ((7, FULL), (None, BARE)))))
+    add(page, rows)
+    recorded = saved(page)
+    assert all(row.pop("clock") for row in recorded)
+    expected = list(csv.DictReader(io.StringIO(to_csv([{"time": 0} | row for row in rows]))))
+    assert list(recorded[0]) == list(expected[0])
+    assert [list(map(plain, row.values())) for row in recorded] == [list(map(plain, row.values())) for row in expected]
+
+
+def plain(cell):
+    """Returns a cell's number, or its text."""
+    try:
+        return float(cell)
+    except ValueError:
+        return cell

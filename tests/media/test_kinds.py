@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from fractions import Fraction
 
 import av
@@ -223,13 +224,40 @@ def test_sound_that_no_mp4_takes_is_encoded_anew(toy_analyzer, tmp_path, monkeyp
         assert track.codec_context.name == "aac"
 
 
-def test_of_several_tracks_the_first_is_taken(toy_analyzer, tmp_path):
-    path = film(tmp_path / "c.mkv", toy_frames(12), sounds=[("aac", tone(1.2, 440)), ("aac", tone(1.2, 880))])
-    analyze_clip(toy_analyzer, path, tmp_path / "out.mp4")
+def both_in_one(path, *films):
+    """Writes the tracks of several files into one."""
+    with ExitStack() as stack:
+        container = stack.enter_context(av.open(str(path), "w"))
+        sources = [stack.enter_context(av.open(str(film))) for film in films]
+        tracks = {stream: container.add_stream_from_template(stream) for file in sources for stream in file.streams}
+        packets = [packet for file in sources for packet in file.demux() if packet.dts is not None]
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            packet.stream = tracks[packet.stream]
+            container.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("reader", ["copied", "encoded"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_several_tracks_the_first_are_taken(toy_analyzer, tmp_path, reader, first):
+    pitches = (440, 880)
+    moving = toy_frames(12)
+    films = [
+        film(tmp_path / "0.mkv", moving, sounds=[("aac", tone(1.2, pitches[0]))]),
+        film(tmp_path / "1.mkv", moving[::-1], sounds=[("aac", tone(1.2, pitches[1]))]),
+    ]
+    path = both_in_one(tmp_path / "c.mkv", films[first], films[1 - first])
+    guard = Guard()
+    try:
+        how = {} if reader == "copied" else {"reader": guard}
+        result = analyze_clip(toy_analyzer, path, tmp_path / "out.mp4", **how)
+    finally:
+        guard.close()
+    assert columns(result) == list(range(1, 13))[:: 1 if first == 0 else -1]
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert (len(container.streams.video), len(container.streams.audio)) == (1, 1)
     samples = heard(tmp_path / "out.mp4")[1][4800:52800]
-    assert np.abs(np.fft.rfft(samples)).argmax() == pytest.approx(440, abs=2)
+    assert np.abs(np.fft.rfft(samples)).argmax() == pytest.approx(pitches[first], abs=2)
 
 
 @pytest.mark.parametrize("reader", ["copied", "encoded"])
