@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, overload
 
+from faceinsight.export import Row, face_record
 from faceinsight.results import Classification, Face, FrameAnalysis
 
 Analysed = tuple[float, FrameAnalysis]
@@ -87,6 +88,26 @@ class Analyses(Sequence[Analysed]):
         return isinstance(other, Sequence) and len(self) == len(other) and all(map(_equal, self, other))
 
     __hash__ = None  # type: ignore[assignment]
+
+
+class Rows(Collection[Row]):
+    """The faces of a clip with their times, as of `face_record`, made while they are gone through."""
+
+    def __init__(self, frames: Sequence[Analysed]) -> None:
+        """Takes (seconds from the beginning, analysis) of the frames in order."""
+        self._frames = frames
+        self._count = frames.faces if isinstance(frames, Analyses) else sum(len(known.faces) for _, known in frames)
+
+    def __iter__(self) -> Iterator[Row]:
+        for at, analysis in self._frames:
+            for number, face in enumerate(analysis.faces, start=1):
+                yield {"time": round(at, 3)} | face_record(face, number)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, row: object) -> bool:
+        return any(row == each for each in self)
 
 
 def _equal(one: object, other: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from faceinsight.ahead import ahead
-from faceinsight.analyses import Analyses
+from faceinsight.analyses import Analyses, Rows
 from faceinsight.analyzer import DET_THRESHOLD, FaceAnalyzer
 from faceinsight.between import faces_between
 from faceinsight.drawing import DrawOptions, draw_into
 from faceinsight.errors import DamagedMediaError, MediaError
-from faceinsight.export import Row, face_record, rows_of
+from faceinsight.export import Row, rows_of
 from faceinsight.label_layout import LabelLayout
 from faceinsight.media.reader import Reader
 from faceinsight.media.video import VideoFrame, VideoInfo
@@ -134,27 +134,8 @@ class ClipAnalysis:
             "note": self.note,
             "frames": len(self.frames),
             "people": [person.as_dict() for person in self.people()],
-            "rows": _Rows(self.frames),
+            "rows": Rows(self.frames),
         }
-
-
-class _Rows(Collection[Row]):
-    """The faces of a clip with their times, as of `face_record`, made while they are gone through."""
-
-    def __init__(self, frames: Sequence[tuple[float, FrameAnalysis]]) -> None:
-        self._frames = frames
-        self._count = frames.faces if isinstance(frames, Analyses) else sum(len(known.faces) for _, known in frames)
-
-    def __iter__(self) -> Iterator[Row]:
-        for at, analysis in self._frames:
-            for number, face in enumerate(analysis.faces, start=1):
-                yield {"time": round(at, 3)} | face_record(face, number)
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __contains__(self, row: object) -> bool:
-        return any(row == each for each in self)
 
 
 def _check(options: ClipOptions, info: VideoInfo, label: str) -> None:

@@ -59,9 +59,8 @@ PUBLISHED = """
 ### How good the other packs are
 
 What their makers say: InsightFace's small detector has an average precision of 90.6, 88.1 and 68.5 % on WIDER FACE's
-easy, medium and hard faces ([SCRFD, arXiv 2105.04714](https://arxiv.org/abs/2105.04714)). HSEmotion's networks are right
-about 61.3 % (B0) and 63.0 % (B2) of AffectNet's eight expressions
-([its table](https://github.com/av-savchenko/face-emotion-recognition)).
+easy, medium and hard faces ([SCRFD, arXiv 2105.04714](https://arxiv.org/abs/2105.04714)). HSEmotion's networks are
+right about 61.3 % (B0) and 63.0 % (B2) of AffectNet's eight expressions ([its table](https://github.com/av-savchenko/face-emotion-recognition)).
 `faceinsight evaluate` measures any pack on data that you have, age and gender too.
 """
 
