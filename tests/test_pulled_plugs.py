@@ -121,9 +121,9 @@ class Batch(Kind):
         if name == "faces.csv":
             rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
             all_rows = list(csv.DictReader(io.StringIO(self.whole[name].decode("utf-8-sig"))))
-            # A table of photos alone has no column for a clip's times.
+            # A table of photos alone has no column for a clip's times, and only one with errors has one for them.
             return content.endswith(b"\r\n") and all(
-                row.get("error") or any(row.items() <= old.items() for old in all_rows) for row in rows
+                row.pop("error", "") or any(row.items() <= old.items() for old in all_rows) for row in rows
             )
         return super().is_whole(name, content)
 

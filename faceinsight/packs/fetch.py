@@ -7,6 +7,7 @@ import errno
 import os
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -86,20 +87,27 @@ def fetch_pack(
         async with Web(patience, watcher.say) as web:
             return await _fetch(pack, spec, place, web, watcher)
 
-    try:
-        return asyncio.run(_unless_cancelled(work(), watcher.cancelled))
-    except asyncio.CancelledError:
-        raise FetchError(
-            f"The download of {spec.name} was cancelled: what has come stays, and the next one goes on from there."
-        ) from None
+    cancelled = watcher.cancelled or threading.Event()
+    # In a thread of its own: Ctrl+C would come up in the middle of the event loop, which tells of it at length.
+    with ThreadPoolExecutor(1) as thread:
+        fetching = thread.submit(asyncio.run, _unless_cancelled(work(), cancelled))
+        try:
+            return fetching.result()
+        except asyncio.CancelledError:
+            raise FetchError(
+                f"The download of {spec.name} was cancelled: what has come stays, and the next one goes on from there."
+            ) from None
+        except KeyboardInterrupt:
+            cancelled.set()
+            raise
 
 
-async def _unless_cancelled(work: Coroutine[Any, Any, T], cancelled: threading.Event | None) -> T:
+async def _unless_cancelled(work: Coroutine[Any, Any, T], cancelled: threading.Event) -> T:
     """Does something until somebody, in whatever thread, does not want it any more."""
     task = asyncio.ensure_future(work)
     while not task.done():
-        await asyncio.wait({task}, timeout=None if cancelled is None else _LOOK_S)
-        if cancelled is not None and cancelled.is_set():
+        await asyncio.wait({task}, timeout=_LOOK_S)
+        if cancelled.is_set():
             task.cancel()
     return task.result()
 
