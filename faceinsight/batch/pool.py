@@ -6,9 +6,10 @@ import multiprocessing
 import signal
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -85,7 +86,8 @@ class ProcessPool:
     def _start(self, job: Job) -> _Hand:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(theirs, job), daemon=True)
-        process.start()
+        with _interrupt_blocked():
+            process.start()
         theirs.close()
         return _Hand(process, ours)
 
@@ -96,12 +98,28 @@ class ProcessPool:
         hand.pipe.close()
 
 
+@contextmanager
+def _interrupt_blocked() -> Iterator[None]:
+    """Has what is started in the block never see Ctrl+C; ours comes after it, where the system can do so.
+
+    A terminal sends it to all: who started a process tells it when to end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would take the block away
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _NEVER_READY = "The processes that analyse end before they begin, perhaps for want of memory: try fewer --jobs."
 
 
 def _serve(pipe: Connection, job: Job) -> None:
     """What a process does: it says that it is ready, and works on what it is sent until its pipe ends."""
-    # A terminal sends Ctrl+C to all: who started this process tells it when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from faceinsight.batch.worker import Worker
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import signal
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -306,6 +308,21 @@ def test_a_run_that_is_stopped_says_how_to_go_on(toy_pack, tmp_path, number, sta
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
     assert not (tmp_path / "r.parquet").exists()
     assert list(tmp_path.glob("r.parquet.parts/*.parquet"))
+
+
+def test_ctrl_c_while_workers_begin_is_one_sentence(toy_pack, tmp_path):
+    write_photos(tmp_path / "photos", 4)
+    command = Command(tmp_path / "photos", "--out", tmp_path / "r.parquet", "--jobs", 2, "--pack", toy_pack)
+    assert command.wait_until(lambda: len(workers_of(command.process.pid)) == 2)
+    time.sleep(0.2)  # they import what they need
+    # As a terminal does.
+    for pid in workers_of(command.process.pid):
+        os.kill(pid, signal.SIGINT)
+    status, _, err = command.end(signal.SIGINT)
+    assert (status, err) == (
+        130,
+        "faceinsight: stopped: 0 of 4 files are finished; the same command goes on from there.\n",
+    )
 
 
 def test_one_run_at_a_time_writes_a_table(toy_pack, archive, tmp_path):
