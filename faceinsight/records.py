@@ -238,7 +238,7 @@ def _people_rows(record: Record) -> Iterator[Row]:
 
 def _file_rows(record: Record) -> Iterator[Row]:
     failed, clip = "error" in record, "rows" in record
-    same = ("kind", "error", "note", "width", "height", "duration", "took")
+    same = ("kind", "error", "note", "width", "height", "duration", "took", "bytes", "stamp")
     yield (
         _lead(record)
         | {key: record.get(key) for key in same}

@@ -167,6 +167,8 @@ def test_a_folder_is_looked_through_and_tables_are_named_by_their_ending(photo, 
     assert pq.read_table(tables[3])["file"].to_pylist() == [files[0]] * 2 + [files[3]] * 2
     assert pq.read_table(tables[3].with_stem("faces-errors"))["file"].to_pylist() == [files[1]]
     assert pq.read_table(tables[3].with_stem("faces-files"))["faces"].to_pylist() == [2, None, 0, 2]
+    sizes = [os.path.getsize(name) for name in files]
+    assert pq.read_table(tables[3].with_stem("faces-files"))["bytes"].to_pylist() == sizes
     assert len(list(tables[0].parent.iterdir())) == 3 + 4
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from faceinsight.analyzer import FaceAnalyzer
 from faceinsight.batch.folder import ResultFolder
+from faceinsight.batch.sources import size_and_stamp
 from faceinsight.batch.work import BatchOptions, FileResult, analyze_file, is_clip, record_head
 from faceinsight.cpus import usable_cpus
 from faceinsight.errors import DiskFullError, FaceInsightError
@@ -61,7 +62,8 @@ def analyze_files(
             except FaceInsightError as error:
                 record = record_head(analyzer, file, options) | {"error": str(error)}
                 result = FileResult(record, (), error)
-            result.record["took"] = round(time.monotonic() - began, 3)
+            size, stamp = size_and_stamp(str(file))
+            result.record.update(took=round(time.monotonic() - began, 3), bytes=size, stamp=stamp)
             if results is not None:
                 results.add(result.record)
             yield result
