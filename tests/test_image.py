@@ -192,7 +192,7 @@ def test_the_container_serves_the_page_and_ends_when_told(image, tmp_path):
 
 @pytest.mark.skipif(not shutil.which("caddy"), reason="Caddy is not installed")
 def test_caddy_serves_it_under_a_path(image, tmp_path):
-    with running(image, tmp_path, FACEINSIGHT_ROOT_PATH="/faces", FACEINSIGHT_METRICS_TOKEN="a-token") as (
+    with running(image, tmp_path, FACEINSIGHT_ROOT_PATH="/faces", FACEINSIGHT_METRICS_TOKEN="a-long-token") as (
         container,
         _,
     ):
