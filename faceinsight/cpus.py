@@ -8,18 +8,22 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+# How many processes share the cores, told to each of them and to those that it starts.
+SHARED_BY = "FACEINSIGHT_CPUS_SHARED_BY"
+
 
 def usable_cpus(root: Path = Path("/")) -> int:
     """Returns how many CPU cores this process may keep busy.
 
     That is how many it may run on (affinity), or less where a container's limit (a cgroup's quota, version 1 or 2)
-    gives it less time; part of a core counts as one.
+    gives it less time; part of a core counts as one. Where several processes do the same work, it is this one's share.
 
     Args:
         root: Where /proc and /sys are.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min([cores, *(max(1, math.ceil(quota)) for quota in _quotas(root))])
+    usable = min([cores, *(max(1, math.ceil(quota)) for quota in _quotas(root))])
+    return max(1, usable // int(os.environ.get(SHARED_BY, "1")))
 
 
 def _quotas(root: Path) -> Iterator[float]:

@@ -177,6 +177,14 @@ PAGE = (
         "N",
     ),
     Option(
+        "--workers",
+        "processes that serve the page behind the port; each visitor stays at one",
+        1,
+        _whole(1, 64),
+        "a whole number from 1 to 64",
+        "N",
+    ),
+    Option(
         "--metrics-token",
         "serve /metrics for Prometheus to whoever sends this as a bearer token; without it, to nobody",
         None,

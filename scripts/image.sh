@@ -56,7 +56,7 @@ find . -name __pycache__ -prune -exec rm -rf {} +
 HOME=/tmp PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -c '
 import pathlib, py_compile, sys
 import faceinsight.analyzer, faceinsight.cli, faceinsight.clips, faceinsight.media.worker, faceinsight.stream
-import faceinsight.ui.launch, faceinsight.ui.status_routes
+import faceinsight.ui.serve, faceinsight.ui.workers
 import uvicorn.protocols.http.auto, uvicorn.loops.auto, uvicorn.lifespan.on
 mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
 ours = [str(path) for path in pathlib.Path("faceinsight").rglob("*.py")]

@@ -59,12 +59,16 @@ class Guard(Reader):
     Who waits too long for their turn gets a BusyError.
     """
 
-    def __init__(self) -> None:
-        """Begins with nothing to read."""
+    def __init__(self, sharers: int = 1) -> None:
+        """Begins with nothing to read.
+
+        Args:
+            sharers: How many processes that read share the memory.
+        """
         self._workers = Workers()
         self._turns = threading.Semaphore(PICTURE_WORKERS)
-        self._pictures = Room(PICTURES_MB, PICTURE_PATIENCE_S)
-        self._clips = Room(CLIPS_MB, CLIP_PATIENCE_S)
+        self._pictures = Room(PICTURES_MB // sharers, PICTURE_PATIENCE_S)
+        self._clips = Room(CLIPS_MB // sharers, CLIP_PATIENCE_S)
 
     def prepare(self) -> None:
         """Starts a process ahead, so that the first file need not wait for it."""

@@ -31,16 +31,19 @@ RETRY_S = 10.0
 class Engine:
     """Gives every tab its analyzer, and says how it is doing."""
 
-    def __init__(self, pack: str | Path = AUTO, models: str | Path | None = None, provider: str = AUTO) -> None:
+    def __init__(
+        self, pack: str | Path = AUTO, models: str | Path | None = None, provider: str = AUTO, workers: int = 1
+    ) -> None:
         """Chooses the default pack; nothing is loaded yet.
 
         Args:
             pack: The pack that visitors find chosen: a name, a folder, or "auto".
             models: A folder to look for model files in before all others.
             provider: What runs the models, as of `FaceAnalyzer`.
+            workers: How many processes with an engine share this machine's memory.
         """
         # What visitors send is read by it alone.
-        self.reader = Guard()
+        self.reader = Guard(workers)
         self._pack = str(pack)
         self.models = models
         self._provider = provider

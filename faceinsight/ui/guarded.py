@@ -47,6 +47,8 @@ class GuardedApp(App):
         )
         # What stands behind the door and before Gradio, the last one outermost.
         self.inside: list[Callable[[ASGIApp], ASGIApp]] = [FileRoutes]
+        # And what stands before the door.
+        self.outside: list[Callable[[ASGIApp], ASGIApp]] = []
         self.sessions = Sessions(self, limits, on_forget)
         super().__init__(default_response_class=ORJSONResponse, dependencies=[Depends(_guard)])
 
@@ -55,9 +57,12 @@ class GuardedApp(App):
         inside: ASGIApp = super().build_middleware_stack()
         for wrap in self.inside:
             inside = wrap(inside)
-        return Door(
+        door: ASGIApp = Door(
             inside, self._visitor_tokens, self._limits, self._frames, self._going_on, self.presence, self.passwords
         )
+        for wrap in self.outside:
+            door = wrap(door)
+        return door
 
     def check_login(self, request: Request) -> None:
         """Refuses who has not logged in what only some of Gradio's routes refuse.

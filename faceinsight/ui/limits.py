@@ -12,6 +12,22 @@ from typing import Any
 from faceinsight.errors import FaceInsightError
 
 PREFIX = "FACEINSIGHT_"
+# What bounds all visitors, or all of one address, together.
+SHARED = (
+    "places",
+    "line",
+    "address_line",
+    "queue",
+    "address_jobs",
+    "address_streams",
+    "open_streams",
+    "address_sessions",
+    "open_sessions",
+    "address_mb",
+    "disk_mb",
+    "max_visitors",
+    "address_visitors",
+)
 
 
 class LimitsError(FaceInsightError):
@@ -94,6 +110,20 @@ class Limits:
     def share(self, most: float, browser: bool) -> float:
         """Returns a visitor's limit: itself for a browser, more for the programs of an address."""
         return most if browser else most * self.program_share
+
+    def of_worker(self, number: int, workers: int) -> Limits:
+        """Returns the part of one of several processes, whose parts make up the whole, but are at least 1 each.
+
+        Args:
+            number: Which process it is, from 1.
+            workers: How many there are.
+        """
+        parts = {
+            name: max(1, whole // workers + (number <= whole % workers))
+            for name in SHARED
+            for whole in (getattr(self, name),)
+        }
+        return dataclasses.replace(self, pages_per_s=self.pages_per_s / workers, **parts)
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Limits:

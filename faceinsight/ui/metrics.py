@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from faceinsight import __version__
 
@@ -77,3 +80,25 @@ _gauges: dict[str, Gauge | None] = {}
 def text() -> bytes:
     """Returns all of it as Prometheus reads it."""
     return generate_latest(registry)
+
+
+def merged(texts: Mapping[str, str]) -> bytes:
+    """Returns what several processes tell as one, each number with a label `worker`.
+
+    Args:
+        texts: What `text` returned in each, by its number.
+    """
+    families: dict[str, Metric] = {}
+    for number, said in texts.items():
+        for family in text_string_to_metric_families(said):
+            whole = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            whole.samples += [one._replace(labels=one.labels | {"worker": number}) for one in family.samples]
+    return generate_latest(_Families(families.values()))
+
+
+class _Families(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families

@@ -84,14 +84,27 @@ class Tokens:
 
     def cookie(self, scope: Scope, token: str | None = None) -> str:
         """Returns the value of a Set-Cookie header with a token, a new one where None."""
-        if self._hosted:
-            rules = "SameSite=None; Secure; Partitioned"
-        else:
-            rules = "SameSite=Lax" + ("; Secure" if scope.get("scheme") == "https" else "")
-        return f"{self.cookie_name(scope)}={token or self.new()}; Path={self._path}; HttpOnly; {rules}"
+        return cookie(scope, self.cookie_name(scope), token or self.new(), self._path, self._hosted)
 
     def _sign(self, token: str) -> str:
         return hmac.digest(self._secret, token.encode(errors="replace"), "sha256").hex()
+
+
+def cookie(scope: Scope, name: str, value: str, path: str, hosted: bool) -> str:
+    """Returns the value of a Set-Cookie header for a cookie that no script reads.
+
+    Args:
+        scope: The ASGI scope of the request that is answered.
+        name: Its name.
+        value: Its value.
+        path: Where browsers send it.
+        hosted: As of `Tokens`.
+    """
+    if hosted:
+        rules = "SameSite=None; Secure; Partitioned"
+    else:
+        rules = "SameSite=Lax" + ("; Secure" if scope.get("scheme") == "https" else "")
+    return f"{name}={value}; Path={path}; HttpOnly; {rules}"
 
 
 def visitor_of(request: Any) -> Visitor:

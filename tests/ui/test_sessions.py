@@ -67,7 +67,7 @@ def tell():
             kept = app.sessions.held, app.state_holder.session_data, queue.pending_messages_per_session
             kept += queue.pending_event_ids_session, app.sessions.uploads
             print("KEPT", json.dumps([len(things) for things in kept]), flush=True)
-importlib.import_module("faceinsight.ui.launch").GuardedApp = Counted
+importlib.import_module("faceinsight.ui.serve").GuardedApp = Counted
 threading.Thread(target=tell, daemon=True).start()
 from faceinsight.cli import main
 sys.exit(main(["app", *sys.argv[1:]]))

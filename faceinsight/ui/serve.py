@@ -7,21 +7,16 @@ import functools
 import io
 import logging
 import os
-import socket
 import threading
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import gradio as gr
 
-from faceinsight.errors import FaceInsightError
-from faceinsight.logs import JSON, event
-from faceinsight.packs import AUTO
 from faceinsight.resources import asset
-from faceinsight.stopping import stoppable
 from faceinsight.ui import metrics
+from faceinsight.ui.behind import Behind
 from faceinsight.ui.demo import build_demo
 from faceinsight.ui.door import ASGIApp
 from faceinsight.ui.engine import Engine
@@ -29,7 +24,7 @@ from faceinsight.ui.examples import CLIP, example_pictures, write_example_clip
 from faceinsight.ui.files import FileStore, store
 from faceinsight.ui.guarded import GuardedApp
 from faceinsight.ui.janitor import Janitor, run_files
-from faceinsight.ui.limits import Limits
+from faceinsight.ui.launching import LaunchError, LaunchOptions, Started, announce
 from faceinsight.ui.live import Visitors
 from faceinsight.ui.managing import Managers
 from faceinsight.ui.rates import Rate
@@ -38,102 +33,30 @@ from faceinsight.ui.scripts import scripts_folder
 from faceinsight.ui.status_routes import StatusRoutes
 from faceinsight.ui.theme import build_theme
 
-log = logging.getLogger(__name__)
-
-HOST = "127.0.0.1"
-PORT = 7860
 # How long answers under way are waited for in the end.
 CLOSE_S = 0.5
 # The page says nothing itself about a login that is put off.
 WAIT_HINT = "After several wrong passwords, wait ten seconds before another try."
 
 
-class LaunchError(FaceInsightError):
-    """The page cannot be served."""
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchOptions:
-    """How to serve the page.
-
-    Attributes:
-        host: The address to listen on; "0.0.0.0" for every network of this machine.
-        port: The port to listen on.
-        share: Whether to ask Gradio for a public link.
-        auth: (user, password) that visitors must give, or None.
-        pack: The model pack that visitors find chosen.
-        models: A folder to look for model files in before all others.
-        provider: What runs the models, as of `FaceAnalyzer`.
-        root_path: The path under which a server before this one shows the page, as "/faces".
-        trusted_proxies: Addresses of servers before this one that say who the visitors are, with commas between.
-        allow_fetch: Whether visitors may download and remove model packs; where None, those who have logged in, and
-            those on this machine.
-        metrics_token: What whoever reads /metrics has to send; None for nobody.
-        log_format: "text" or "json".
-        mcp: Whether MCP clients may call the endpoints.
-        limits: How much a visitor may have.
-        frames: Other hosts whose pages may show this one in a frame, as "https://example.org".
-    """
-
-    host: str = HOST
-    port: int = PORT
-    share: bool = False
-    auth: tuple[str, str] | None = None
-    pack: str = AUTO
-    models: str | None = None
-    provider: str = "auto"
-    root_path: str = ""
-    trusted_proxies: str = "127.0.0.1"
-    allow_fetch: bool | None = None
-    metrics_token: str | None = None
-    log_format: str = "text"
-    mcp: bool = False
-    limits: Limits = Limits()
-    frames: tuple[str, ...] = ()
-
-
-def check_port(host: str, port: int) -> None:
-    """Raises LaunchError where a port cannot be listened on."""
-    if not 0 < port < 65536:
-        raise LaunchError(f"There is no port {port}: choose one from 1 to 65535 with --port.")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            if os.name == "posix":
-                # As the server does: a port is not in use because of a connection that has ended.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise LaunchError(
-            f"Port {port} of {host} cannot be used ({(error.strerror or str(error)).lower()}): "
-            "stop the program that uses it, or choose another with --port."
-        ) from error
-
-
-def launch(options: LaunchOptions = LaunchOptions()) -> None:
-    """Serves the page until Ctrl+C or a termination signal.
+def serve(options: LaunchOptions, worker: Behind | None = None) -> None:
+    """Serves the page until KeyboardInterrupt, or until it is no longer wanted.
 
     Args:
         options: How to serve it.
+        worker: What it serves the page for, where that is one of several processes.
 
     Raises:
-        LaunchError: If the port cannot be used.
-        ProviderError: If what should run the models is not here, or does not start.
+        FaceInsightError: As `launch`.
     """
-    check_port(options.host, options.port)
-    with stoppable(), contextlib.suppress(KeyboardInterrupt):
-        _serve(options)
-
-
-def _serve(options: LaunchOptions) -> None:
     # Uploads and results live and die with these.
     with run_files(options.limits) as files, Janitor(files).at_work():
         # Where matplotlib is installed, Gradio asks it at the first event what it draws on, and all visitors would wait
         # while it finds out.
         os.environ.setdefault("MPLBACKEND", "agg")
-        # The web server reads it.
-        os.environ["FORWARDED_ALLOW_IPS"] = options.trusted_proxies
-        engine = Engine(options.pack, options.models, options.provider)
+        # The web server reads it. What stands before workers has heard those servers itself.
+        os.environ["FORWARDED_ALLOW_IPS"] = "" if worker else options.trusted_proxies
+        engine = Engine(options.pack, options.models, options.provider, options.workers)
         problem = engine.problem()
         visitors = Visitors(engine, options.limits)
         managers = Managers.of(
@@ -144,14 +67,22 @@ def _serve(options: LaunchOptions) -> None:
         if options.mcp:
             app.inside.append(mcp_routes(demo, options, app.passwords))
         app.inside.append(lambda inside: StatusRoutes(inside, options.metrics_token, lambda: engine.problem() is None))
+        if worker:
+            app.outside.append(worker.stand_before)
         watch(app, visitors, files)
-        start(demo, options, app)
+        start(demo, options, app, worker.address if worker else (options.host, options.port))
         engine.reader.prepare()
         # Beside the page, which need not wait for it.
         threading.Thread(target=write_example_clip, args=(store().page / CLIP,), daemon=True).start()
-        _announce(demo, options, engine, problem)
+        started = _started(demo, engine, problem)
+        if worker:
+            worker.tell(started)
+        else:
+            announce(options, started)
         try:
-            while True:
+            if worker:
+                worker.wait()
+            while not worker:
                 time.sleep(60)
         finally:
             # Gradio waits for answers under way, up to seconds each; the visitors' files are to go in time.
@@ -160,28 +91,12 @@ def _serve(options: LaunchOptions) -> None:
             closing.join(CLOSE_S)
 
 
-def _announce(demo: gr.Blocks, options: LaunchOptions, engine: Engine, problem: str | None) -> None:
-    """Says where the page is, and what is to be known about it."""
-    if options.log_format == JSON:
-        analyzer = None if problem is not None else engine.analyzer()
-        runs = {"pack": analyzer.pack.name, "provider": analyzer.providers[0]} if analyzer else {"problem": "no models"}
-        event(log, "started", host=options.host, port=options.port, shared=bool(demo.share_url), **runs)
-        return
-    lines = [f"FaceInsight is at {demo.local_url.rstrip('/')}"]
-    if problem is None:
-        lines.append(engine.status().replace("**", "").replace("  \n", "\n"))
-    else:
-        lines.append(f"It cannot analyse faces yet. {problem}")
-    if options.mcp:
-        lines.append(f"MCP clients find its tools at {demo.local_url.rstrip('/')}/gradio_api/mcp/")
-    if demo.share_url:
-        lines.append(f"For one week also at {demo.share_url}")
-    elif options.share:
-        lines.append(
-            "There is no share link: Gradio's tunnel helper could not be downloaded or could not connect. The page is "
-            "served on this machine only."
-        )
-    print(*lines, "Press Ctrl+C to stop.", sep="\n", flush=True)
+def _started(demo: gr.Blocks, engine: Engine, problem: str | None) -> Started:
+    if problem is not None:
+        return Started(None, None, f"It cannot analyse faces yet. {problem}", demo.share_url)
+    analyzer = engine.analyzer()
+    status = engine.status().replace("**", "").replace("  \n", "\n")
+    return Started(analyzer.pack.name, analyzer.providers[0], status, demo.share_url)
 
 
 def mcp_routes(demo: gr.Blocks, options: LaunchOptions, passwords: Rate) -> Callable[[ASGIApp], ASGIApp]:
@@ -213,13 +128,14 @@ def watch(app: GuardedApp, visitors: Visitors, files: FileStore) -> None:
     logging.getLogger().addHandler(metrics.CountErrors(logging.ERROR))
 
 
-def start(demo: gr.Blocks, options: LaunchOptions, app: GuardedApp) -> None:
+def start(demo: gr.Blocks, options: LaunchOptions, app: GuardedApp, address: tuple[str, int]) -> None:
     """Starts the server and returns while it runs.
 
     Args:
         demo: The page.
         options: How to serve it.
         app: The web app that is to serve it.
+        address: The host and the port to listen on.
     """
     # In the head, as Gradio would rewrite the selectors of its `css`.
     style = asset("style.css").read_text(encoding="utf-8")
@@ -229,8 +145,8 @@ def start(demo: gr.Blocks, options: LaunchOptions, app: GuardedApp) -> None:
         warnings.simplefilter("ignore")
         limits = options.limits
         demo.queue(default_concurrency_limit=4, api_open=False, max_size=limits.queue).launch(
-            server_name=options.host,
-            server_port=options.port,
+            server_name=address[0],
+            server_port=address[1],
             root_path=options.root_path,
             share=options.share,
             auth=options.auth,
