@@ -252,7 +252,7 @@ class Proxy:
                 await answer(scope, receive, send)
             elif reads and path in ("", "/"):
                 await self._page(scope, receive, send)
-            elif self._passwords and path.rstrip("/") in (LOGIN, MCP):
+            elif self._passwords is not None and path.rstrip("/") in (LOGIN, MCP):
                 await self._password(self._passwords, scope, receive, send, path.rstrip("/"))
             else:
                 await self._pass_on(self._worker(scope), scope, receive, send, path)
