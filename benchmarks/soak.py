@@ -1,7 +1,7 @@
 """A class of visitors at webcam, image and video together, over HTTP, for as long as is wanted.
 
     python -m benchmarks.soak                                # 30 visitors for 20 minutes: what `make soak` runs
-    python -m benchmarks.soak --seconds 40 --no-jobs --instances 2    # several servers, each with its share of visitors
+    python -m benchmarks.soak --visitors 8 --seconds 40 --no-jobs --workers 2    # by several processes
 
 Each visitor does what the page does: opens it, takes its cookie, keeps its heartbeat open, and sends frames of a
 camera, one when the answer to the last one has come and at most 30 a second. Beside that, each gives the Image tab a
@@ -26,7 +26,6 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -204,10 +203,10 @@ class Reading:
     sockets: int
 
 
-def read(apps: list[App], began: float) -> Reading:
-    """Reads off /proc what servers take, with their children."""
-    pids = [app.process.pid for app in apps]
-    mb = sum(_pss(each) for pid in pids for each in (pid, *_children(pid)))
+def read(app: App, began: float, workers: int = 1) -> Reading:
+    """Reads off /proc what a server takes, with its workers; memory with all their children."""
+    pids = [app.process.pid, *(_children(app.process.pid, 1) if workers > 1 else ())]
+    mb = sum(_pss(each) for each in (app.process.pid, *_children(app.process.pid)))
     links = []
     for link in (link for pid in pids for link in Path(f"/proc/{pid}/fd").iterdir()):
         with contextlib.suppress(OSError):
@@ -225,12 +224,14 @@ def _pss(pid: int) -> float:
     return 0.0
 
 
-def _children(pid: int) -> list[int]:
-    found = []
+def _children(pid: int, depth: int = 9) -> list[int]:
+    found: list[int] = []
+    if not depth:
+        return found
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
-                found += [int(stat.parent.name), *_children(int(stat.parent.name))]
+                found += [int(stat.parent.name), *_children(int(stat.parent.name), depth - 1)]
     return found
 
 
@@ -240,7 +241,7 @@ def soak(
     visitors: int,
     seconds: float,
     jobs: bool = True,
-    instances: int = 1,
+    workers: int = 1,
     longest_s: float = LONGEST_S,
 ) -> dict[str, Any]:
     """Serves a class, and returns what came of it.
@@ -251,33 +252,27 @@ def soak(
         visitors: How many there are.
         seconds: How long.
         jobs: Whether photos and clips are sent too.
-        instances: How many servers there are; each visitor stays at one.
+        workers: How many processes serve; each visitor stays at one.
         longest_s: Whoever is longer without an answer has had no turn.
     """
     material = Material.make(folder)
     options = {"FACEINSIGHT_PLACES": str(visitors), "FACEINSIGHT_QUEUE": "200"}
-    with ExitStack() as stack:
-        apps = []
-        for number in range(instances):
-            (place := folder / str(number)).mkdir()
-            apps.append(stack.enter_context(served(place, "--pack", pack, **options)))
-        visits = [Visit(apps[n % instances], material, n, jobs) for n in range(visitors)]
+    with served(folder, "--pack", pack, "--workers", workers, **options) as app:
+        visits = [Visit(app, material, n, jobs) for n in range(visitors)]
         began = time.monotonic()
         for visit in visits:
             visit.start(began + seconds)
         readings = []
         while (passed := time.monotonic() - began) < seconds:
-            readings.append(read(apps, began))
+            readings.append(read(app, began, workers))
             if len(readings) % 12 == 1:
                 frames = sum(len(visit.tally.answers) for visit in visits)
                 print(f"{passed / 60:5.1f} min {frames:8} frames  {readings[-1]}", flush=True)
             time.sleep(EVERY_S)
         for visit in visits:
             visit.leave()
-        said = "\n".join(app.output for app in apps)
-    return {"instances": instances} | summed(
-        [visit.tally for visit in visits], readings, began, seconds, said, longest_s
-    )
+        said = app.output
+    return {"workers": workers} | summed([visit.tally for visit in visits], readings, began, seconds, said, longest_s)
 
 
 def summed(
@@ -366,11 +361,11 @@ def main() -> int:
     parser.add_argument("--visitors", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=1200)
     parser.add_argument("--no-jobs", action="store_true", help="the camera alone")
-    parser.add_argument("--instances", type=int, default=1, help="how many servers share the visitors")
+    parser.add_argument("--workers", type=int, default=1, help="how many processes serve")
     parser.add_argument("--out", type=Path, default=Path("test-results/soak.json"))
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        result = soak(Path(name), args.pack, args.visitors, args.seconds, not args.no_jobs, args.instances)
+        result = soak(Path(name), args.pack, args.visitors, args.seconds, not args.no_jobs, args.workers)
     print(json.dumps({key: value for key, value in result.items() if key != "readings"}, indent=1))
     keep(args.out, f"{json.dumps({'machine': machine(), 'pack': args.pack} | result, indent=1)}\n")
     print(f"written: {args.out}")

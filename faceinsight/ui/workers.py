@@ -109,7 +109,8 @@ class Worker:
         """Runs the process once, and returns its exit status."""
         path = [str(Path(__file__).resolve().parents[2]), *sys.path]
         with subprocess.Popen(
-            [sys.executable, "-c", _START.format(path=path)],
+            # The number is for whoever looks at a list of processes.
+            [sys.executable, "-c", _START.format(path=path), f"worker-{self._number}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {SHARED_BY: str(self._job.options.workers)},
