@@ -7,217 +7,29 @@ import contextlib
 import hashlib
 import logging
 import math
-import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
-import anyio
-from httpcore2 import URL, AsyncHTTPConnection, ConnectError, NetworkError, Origin, ProtocolError, Request
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from faceinsight import __version__
-from faceinsight.ui.behind import HEADER, word
 from faceinsight.ui.door import WAIT_PAGE, Receive, Send, is_page, security_headers
 from faceinsight.ui.launching import LaunchOptions
 from faceinsight.ui.metrics import CONTENT_TYPE, merged
-from faceinsight.ui.presence import ARRIVE_S
 from faceinsight.ui.rates import Rate
+from faceinsight.ui.upstream import OnStart, RawHeaders, Upstream
 from faceinsight.ui.visitors import Scope, address_of, cookie
 
 log = logging.getLogger(__name__)
 
-# Less than the five seconds after which a worker closes a connection that nobody uses.
-KEEP_S = 4.0
-# How long a worker is waited for by who asks all of them.
-ASK_S = 5.0
 AGAIN_S = 2
 STARTS_ANEW = "This part of FaceInsight is being started anew: try again in a moment."
 HEARTBEAT = "/gradio_api/heartbeat/"
 HEALTH, METRICS = "/healthz", "/metrics"
 # Where a password is tried, and the status that says that it was wrong or right.
 LOGIN, MCP = "/login", "/gradio_api/mcp"
-# They concern one connection alone (RFC 9110, 7.6.1). How a body is sent is what a request's receiver judges it by.
-_OF_A_CONNECTION = {
-    b"connection",
-    b"keep-alive",
-    b"proxy-authenticate",
-    b"proxy-authorization",
-    b"proxy-connection",
-    b"te",
-    b"trailer",
-    b"upgrade",
-}
-
-RawHeaders = list[tuple[bytes, bytes]]
-# Is told an answer's status, and may add to its headers.
-OnStart = Callable[[int, RawHeaders], None]
-
-
-class Upstream:
-    """A worker: where it listens while it runs, connections to it that are free, and how many look at its page."""
-
-    def __init__(self, secret: str) -> None:
-        """Begins before it runs.
-
-        Args:
-            secret: What the process before the workers proves itself by.
-        """
-        self._secret = secret
-        self._origin: Origin | None = None
-        self._free: list[AsyncHTTPConnection] = []
-        self._pages = 0
-        self._came: deque[float] = deque()
-
-    @property
-    def runs(self) -> bool:
-        """Whether it can be asked."""
-        return self._origin is not None
-
-    @property
-    def visits(self) -> int:
-        """How many look at its page, or are about to."""
-        while self._came and self._came[0] < time.monotonic() - ARRIVE_S:
-            self._came.popleft()
-        return self._pages + len(self._came)
-
-    def up(self, port: int) -> None:
-        """Notes that it runs; may be called in any thread."""
-        self._free, self._origin = [], Origin(b"http", b"127.0.0.1", port)
-
-    def down(self) -> None:
-        """Notes that it does not; may be called in any thread."""
-        self._origin = None
-
-    def comes(self) -> None:
-        """Notes that somebody opens its page."""
-        self._came.append(time.monotonic())
-
-    @contextlib.contextmanager
-    def open(self) -> Iterator[None]:
-        """Counts an open page while the block runs."""
-        self._pages += 1
-        try:
-            yield
-        finally:
-            self._pages -= 1
-
-    async def fetch(self, scope: Scope) -> Response | None:
-        """Returns a whole answer to a request without a body; None where the worker gives none."""
-        said = bytearray()
-        start: list[tuple[int, RawHeaders]] = []
-
-        async def nothing() -> Scope:
-            await anyio.sleep_forever()
-            return {}
-
-        async def hear(message: Scope) -> None:
-            said.extend(message.get("body", b""))
-
-        headers = [header for header in scope["headers"] if header[0] not in (b"content-length", b"transfer-encoding")]
-        scope = {**scope, "method": "GET", "headers": headers}
-        with anyio.move_on_after(ASK_S):
-            if await self.pass_on(scope, nothing, hear, lambda *head: start.append(head)):
-                status, headers = start[0]
-                answer = Response(bytes(said), status)
-                answer.raw_headers = headers
-                return answer
-        return None
-
-    async def pass_on(self, scope: Scope, receive: Receive, send: Send, on_start: OnStart) -> bool:
-        """Has a request answered by the worker, as it comes and as it is answered, until either side leaves.
-
-        Args:
-            scope: The request.
-            receive: Gives its body.
-            send: Takes the answer.
-            on_start: Is told how it begins.
-
-        Returns:
-            Whether there was an answer.
-        """
-        if (origin := self._origin) is None:
-            return False
-        begun = False
-        async with anyio.create_task_group() as group:
-            sent = anyio.Event()
-
-            async def watch() -> None:
-                """Ends the work for a visitor who has gone: what is open is a place that others wait for."""
-                await sent.wait()
-                while (await receive())["type"] != "http.disconnect":
-                    pass
-                group.cancel_scope.cancel()
-
-            group.start_soon(watch)
-            connection = await self._connection(origin)
-            try:
-                response = await connection.handle_async_request(self._request(origin, scope, receive, sent))
-                sent.set()
-                headers = [header for header in response.headers if header[0].lower() not in _OF_A_CONNECTION]
-                on_start(response.status, headers)
-                begun = True
-                await send({"type": "http.response.start", "status": response.status, "headers": headers})
-                async for part in response.aiter_stream():
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
-                await send({"type": "http.response.body"})
-                await response.aclose()
-            except (_GoneError, NetworkError, ProtocolError, ConnectError):
-                # Who hears half of an answer notices, as it has not ended.
-                pass
-            finally:
-                await self._put_back(connection, origin)
-            group.cancel_scope.cancel()
-        return begun
-
-    def _request(self, origin: Origin, scope: Scope, receive: Receive, sent: anyio.Event) -> Request:
-        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-        headers = [(name, value) for name, value in scope["headers"] if name not in {*_OF_A_CONNECTION, HEADER}]
-        headers.append((HEADER, word(self._secret, scope)))
-        names = {name for name, _ in headers}
-        # One that does not say how long it is will be refused, unread.
-        body = _body(receive, sent) if b"content-length" in names and b"transfer-encoding" not in names else b""
-        if not body:
-            sent.set()
-        return Request(
-            scope["method"],
-            URL(scheme=b"http", host=origin.host, port=origin.port, target=target),
-            headers=headers,
-            content=body,
-        )
-
-    async def _connection(self, origin: Origin) -> AsyncHTTPConnection:
-        while self._free:
-            connection = self._free.pop()
-            if connection.is_available() and not connection.has_expired():
-                return connection
-            await connection.aclose()
-        return AsyncHTTPConnection(origin, keepalive_expiry=KEEP_S)
-
-    async def _put_back(self, connection: AsyncHTTPConnection, origin: Origin) -> None:
-        if connection.is_idle() and origin is self._origin:
-            self._free.append(connection)
-            return
-        with anyio.CancelScope(shield=True):
-            await connection.aclose()
-
-
-class _GoneError(Exception):
-    """Whoever sent a request left before it was whole."""
-
-
-async def _body(receive: Receive, sent: anyio.Event) -> AsyncIterator[bytes]:
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise _GoneError
-        if message.get("body"):
-            yield message["body"]
-        more = message.get("more_body", False)
-    sent.set()
 
 
 class Proxy:

@@ -21,7 +21,8 @@ from faceinsight.cpus import SHARED_BY
 from faceinsight.logs import FIELDS, OURS
 from faceinsight.ui.behind import Job
 from faceinsight.ui.launching import LaunchError, LaunchOptions, Started, announce, check_port
-from faceinsight.ui.proxy import Proxy, Upstream
+from faceinsight.ui.proxy import Proxy
+from faceinsight.ui.upstream import Upstream
 
 log = logging.getLogger(__name__)
 

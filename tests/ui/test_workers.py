@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 import warnings
 from collections.abc import Iterable
@@ -41,6 +42,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes ar
 def app(toy_pack, tmp_path_factory):
     """For every network, so that nobody on this machine may do more; three places at the camera in all."""
     options = {"FACEINSIGHT_PLACES": "3", "FACEINSIGHT_STREAMS": "2", "FACEINSIGHT_METRICS_TOKEN": TOKEN}
+    options |= {"FACEINSIGHT_VISITOR_MB": "5"}
     folder = tmp_path_factory.mktemp("workers")
     with served(folder, "--pack", toy_pack, "--workers", 2, "--host", "0.0.0.0", **options) as running:
         yield running
@@ -223,11 +225,21 @@ def test_health_and_numbers_are_those_of_all(app):
         assert found[f'faceinsight_info{{version="0.1.0",worker="{number}"}}'] == 1
     assert Stranger(app).get("/healthz").status == 200
     assert Stranger(app).send("HEAD", "/healthz").status == 200
-    # No body is more than a worker takes, or without a length.
-    assert Stranger(app).send("POST", "/gradio_api/queue/join", b"x" * 2_000_000).status in (413, 415)
     assert Stranger(app).post("/healthz", {}).status == 405
-    chunks = Stranger(app).send("POST", "/gradio_api/upload", iter([b"x"]) and b"x", **{"Transfer-Encoding": "chunked"})
-    assert chunks.status in (400, 411)
+
+
+def test_what_is_not_taken_is_refused_before_it_has_come(app):
+    ask = {
+        "413": b"POST /gradio_api/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 6000000\r\n\r\n",
+        "411": b"POST /gradio_api/upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "200": b"GET /healthz HTTP/1.0\r\n\r\n",
+        "404": b"GET /nothing HTTP/1.0\r\n\r\n",
+        "400": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    }
+    for status, head in ask.items():
+        with socket.create_connection(app.url.removeprefix("http://").split(":"), timeout=10) as one:
+            one.sendall(head + b"x" * 1000 * ("Length" in str(head)))
+            assert one.recv(1000).split()[1].decode() == status
 
 
 def test_a_worker_that_dies_comes_back_and_the_other_goes_on(app):
@@ -276,11 +288,6 @@ def test_passwords_are_tried_in_all_and_the_end_leaves_nothing(toy_pack, tmp_pat
         assert comes_true(lambda: not any(map(is_alive, started)), 5)
         assert list(app.temporary.glob("faceinsight-*")) == []
         assert "Traceback" not in app.output
-        app.start_anew()
-        started = processes_of(app)
-        app.process.kill()
-        assert comes_true(lambda: not any(map(is_alive, started)), 10)
-        assert list(app.temporary.glob("faceinsight-*")) == []
 
 
 def test_what_cannot_be_is_one_sentence(toy_pack):
@@ -309,3 +316,12 @@ def test_numbers_of_several_keep_their_kind():
         'a_total{b="c",worker="1"} 1.0\na_total{b="c",worker="2"} 1.0\n'
         '# HELP d Of that.\n# TYPE d gauge\nd{worker="1"} 2.0\nd{worker="2"} 2.0\n'
     )
+
+
+def test_who_kills_the_process_before_them_kills_all(app):
+    """Last, of the app that all tests share."""
+    started = processes_of(app)
+    assert len(started) >= 2
+    app.process.kill()
+    assert comes_true(lambda: not any(map(is_alive, started)), 10)
+    assert comes_true(lambda: not list(app.temporary.glob("faceinsight-*")), 5)
