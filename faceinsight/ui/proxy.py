@@ -54,9 +54,7 @@ class Proxy:
             await send({"type": "websocket.close"})
             return
         try:
-            path = scope["path"]
-            if path == self._root or path.startswith(f"{self._root}/"):
-                path = path.removeprefix(self._root)
+            path = self._path(scope)
             reads = scope["method"] in ("GET", "HEAD")
             if reads and path in (HEALTH, METRICS):
                 answers = await asyncio.gather(*(worker.fetch(scope) for worker in self._workers))
@@ -67,11 +65,16 @@ class Proxy:
             elif self._passwords is not None and path.rstrip("/") in (LOGIN, MCP):
                 await self._password(self._passwords, scope, receive, send, path.rstrip("/"))
             else:
-                await self._pass_on(self._worker(scope), scope, receive, send, path)
+                await self._pass_on(self._worker(scope), scope, receive, send)
         except Exception as error:
             log.error("A request could not be passed on: %r", error)
             log.debug("The traceback:", exc_info=error)
             raise
+
+    def _path(self, scope: Scope) -> str:
+        """Returns a request's path on the page, whether the server before this one took the page's own away or not."""
+        path: str = scope["path"]
+        return path.removeprefix(self._root) if path == self._root or path.startswith(f"{self._root}/") else path
 
     def _named(self, scope: Scope) -> Upstream | None:
         """Returns the worker that a browser's cookie names."""
@@ -103,7 +106,7 @@ class Proxy:
                 # Where there is no room now, another one may have some.
                 headers.append((b"set-cookie", f"{value}; Max-Age=0".encode()))
 
-        await self._pass_on(worker, scope, receive, send, "/", mark)
+        await self._pass_on(worker, scope, receive, send, mark)
 
     async def _password(self, tries: Rate, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         """Lets an address try no more passwords than it may, at whichever worker."""
@@ -117,7 +120,7 @@ class Proxy:
             if status == HTTPStatus.OK if path == LOGIN else status != HTTPStatus.UNAUTHORIZED:
                 tries.give_back(address)
 
-        await self._pass_on(self._worker(scope), scope, receive, send, path, judge)
+        await self._pass_on(self._worker(scope), scope, receive, send, judge)
 
     async def _pass_on(
         self,
@@ -125,10 +128,9 @@ class Proxy:
         scope: Scope,
         receive: Receive,
         send: Send,
-        path: str,
         on_start: OnStart = lambda status, headers: None,
     ) -> None:
-        with worker.open() if path.startswith(HEARTBEAT) else contextlib.nullcontext():
+        with worker.open() if self._path(scope).startswith(HEARTBEAT) else contextlib.nullcontext():
             if not await worker.pass_on(scope, receive, send, on_start):
                 await self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, STARTS_ANEW, AGAIN_S, scope, receive, send)
 
@@ -137,7 +139,7 @@ class Proxy:
     ) -> None:
         headers = self._headers | {"Retry-After": str(math.ceil(wait_s))}
         answer: Response = JSONResponse({"detail": sentence}, status, headers)
-        if is_page(scope):
+        if is_page({**scope, "path": self._path(scope)}):
             page = WAIT_PAGE.format(sentence=sentence, seconds=math.ceil(wait_s))
             answer = HTMLResponse(page, status, headers)
         await answer(scope, receive, send)

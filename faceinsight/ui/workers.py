@@ -88,19 +88,19 @@ class Worker:
     def _keep(self) -> None:
         wait_s = SHORTEST_S
         while not self._unwanted.is_set():
-            began = time.monotonic()
+            began, self.problem, status = time.monotonic(), "", None
             try:
                 status = self._run()
             except (OSError, ValueError) as error:
-                self.problem, status = f"A worker cannot be started ({error}): start fewer of them (--workers).", None
+                self.problem = f"A worker cannot be started ({error}): start fewer of them (--workers)."
             self.upstream.down()
             self._settled.set()
             if self.started is None or self._unwanted.is_set():
                 return
             log.error(
-                "Worker %s has ended (status %s): it is started anew.",
+                "Worker %s has ended (%s): it is started anew.",
                 self._number,
-                status,
+                self.problem or f"status {status}",
                 extra={FIELDS: {"worker": self._number, "status": status}},
             )
             wait_s = SHORTEST_S if time.monotonic() - began > LONGEST_S else min(2 * wait_s, LONGEST_S)
