@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import logging
 import math
@@ -92,12 +93,8 @@ class Proxy:
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Opens the page: at the worker where the browser was, else at the one with the fewest visitors."""
         named = self._named(scope)
-        worker = named
-        if worker is None or not worker.runs:
-            worker = min(self._workers, key=lambda one: (not one.runs, one.visits))
-            worker.comes()
 
-        def mark(status: int, headers: RawHeaders) -> None:
+        def mark(worker: Upstream, status: int, headers: RawHeaders) -> None:
             number, path = str(self._workers.index(worker) + 1), self._root or "/"
             value = cookie(scope, _cookie_name(scope), number, path, self._hosted)
             if status == HTTPStatus.OK and worker is not named:
@@ -106,7 +103,13 @@ class Proxy:
                 # Where there is no room now, another one may have some.
                 headers.append((b"set-cookie", f"{value}; Max-Age=0".encode()))
 
-        await self._pass_on(worker, scope, receive, send, mark)
+        # One that has just died is not known to be dead.
+        for worker in sorted(self._workers, key=lambda one: (one is not named, one.visits)):
+            if worker is not named:
+                worker.comes()
+            if await worker.pass_on(scope, receive, send, functools.partial(mark, worker)):
+                return
+        await self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, STARTS_ANEW, AGAIN_S, scope, receive, send)
 
     async def _password(self, tries: Rate, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         """Lets an address try no more passwords than it may, at whichever worker."""
