@@ -164,9 +164,9 @@ class Upstream:
                         await send({"type": "http.response.start", "status": event.status_code, "headers": headers})
                     elif isinstance(event, h11.Data):
                         await send({"type": "http.response.body", "body": bytes(event.data), "more_body": True})
-                group.cancel_scope.cancel()
                 if isinstance(event, h11.EndOfMessage):
                     await send({"type": "http.response.body"})
+                group.cancel_scope.cancel()
         except* (OSError, h11.RemoteProtocolError):
             pass
         return begun
