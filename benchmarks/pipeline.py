@@ -179,7 +179,7 @@ def for_insightface(path: Path, out: Path) -> Path:
     graph = model.graph
     constants = {"scale": np.float32(1 / 128), "zero": np.uint8(128)}
     graph.initializer.extend(onnx.numpy_helper.from_array(np.array(value), name) for name, value in constants.items())
-    (pixels,) = graph.input
+    pixels = graph.input[0]
     first = [
         onnx.helper.make_node("QuantizeLinear", ["normalised", *constants], ["planes in 8 bits"]),
         onnx.helper.make_node("Transpose", ["planes in 8 bits"], [pixels.name], perm=[0, 2, 3, 1]),

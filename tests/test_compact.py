@@ -57,6 +57,16 @@ def test_one_face(analyzer, astronaut):
     assert face.emotion.label == "Happiness"
 
 
+def test_whatever_scores_enough_has_a_box(analyzer, friends):
+    # The network makes no boxes where there is no score; what is no score, it is told.
+    faces = analyzer.detect(friends, det_threshold=1e-4)
+    assert min(face.det_score for face in faces) < 0.01
+    for face in faces:
+        x1, y1, x2, y2 = face.bbox
+        assert min(x2 - x1, y2 - y1) > 4
+        assert len(set(face.kps)) == 5
+
+
 # Where the six people of the picture have their noses, and who they are.
 PEOPLE = {
     (114, 329): "female",

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -28,6 +27,7 @@ from training.data import (
     read_scenes,
 )
 from training.detection import letterbox
+from training.graph import hasten, take_pixels
 from training.people import utkface
 
 PICTURES = 512
@@ -107,35 +107,4 @@ def quantize(path: Path, out: Path, batches: Iterator[Picture], exact: tuple[str
             nodes_to_exclude=[n.name for n in nodes if n.op_type == "Conv" and any(name in n.name for name in exact)],
         )
     take_pixels(out)
-
-
-def take_pixels(path: Path) -> None:
-    """Let a quantized network of normalised input (B, 3, H, W) take the pixels themselves: (B, H, W, 3) uint8 RGB.
-
-    ``(pixel - 127.5) / 128`` is what its first convolutions read as 8-bit integers: the pixels, off by half a step.
-    Nothing has to be made of a picture then before the network runs.
-    """
-    model = onnx.load(path)
-    graph = model.graph
-    (given,) = graph.input
-    batch, _, height, width = given.type.tensor_type.shape.dim
-    constants = {"pixel_scale": np.float32(1 / 128), "pixel_zero": np.uint8(128)}
-    graph.initializer.extend(numpy_helper.from_array(np.array(value), name) for name, value in constants.items())
-    as_integers = {n.output[0] for n in graph.node if n.op_type == "QuantizeLinear" and n.input[0] == given.name}
-    same = {n.output[0]: given.name for n in graph.node if n.input[0] in as_integers}
-    kept = [n for n in graph.node if not as_integers & {n.input[0], n.output[0]}]
-    for node in kept:
-        node.input[:] = [same.get(name, name) for name in node.input]
-    first = [
-        helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
-        helper.make_node("DequantizeLinear", ["planes", *constants], [given.name]),
-    ]
-    used = {name for n in [*first, *kept] for name in n.input}
-    weights = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.node[:], graph.input[:], graph.initializer[:]
-    graph.node.extend([*first, *kept])
-    graph.initializer.extend(weights)
-    sides = [side.dim_param or side.dim_value for side in (batch, height, width)]
-    graph.input.append(helper.make_tensor_value_info("pixels", TensorProto.UINT8, [*sides, 3]))
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
+    hasten(out)

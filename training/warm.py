@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.data import Picture
+from training.graph import narrowed
 from training.loop import to_input
 from training.networks import Classifier, Residual
 
@@ -45,6 +46,8 @@ def stored_layers(path: Path) -> tuple[list[list[Layer]], Layer]:
         stem = name.removesuffix(".weight_quantized")
         weight = arrays[name].float() * arrays[f"{stem}.weight_scale"].view(-1, 1, 1, 1)
         bias = arrays[f"{stem}.bias_quantized"].float() * arrays[f"{stem}.bias_quantized_scale"]
+        if not layers:
+            weight, bias = map(torch.from_numpy, narrowed(weight.numpy(), bias.numpy()))
         layers.setdefault(int(found.group(1)), []).append((weight, bias))
     last = names[0].split("body.")[0] + "last"
     return [layers[index] for index in sorted(layers)], (arrays[f"{last}.weight"], arrays[f"{last}.bias"])

@@ -31,13 +31,18 @@ class _Scrfd(SCRFD):  # type: ignore[misc]
     def __init__(self, session: ort.InferenceSession) -> None:
         super().__init__(session=session)
         self.pixels = takes_pixels(session)
+        # A network of ours then makes no boxes where nothing comes of them.
+        self._asks_least = any(each.name == "least_score" for each in session.get_overridable_initializers())
 
     def forward(self, img: npt.NDArray[np.uint8], threshold: float) -> tuple[list[FloatArray], ...]:
         """Runs the network on an RGB picture of the input's size; scores, boxes, key points by stride."""
         blob: npt.NDArray[Any] = img[None]
         if not self.pixels:
             blob = cv2.dnn.blobFromImage(img, 1.0 / self.input_std, mean=(self.input_mean,) * 3)
-        outputs = [o.reshape(-1, o.shape[-1]) for o in self.session.run(self.output_names, {self.input_name: blob})]
+        given = {self.input_name: blob}
+        if self._asks_least:
+            given["least_score"] = np.array(threshold, np.float32)
+        outputs = [o.reshape(-1, o.shape[-1]) for o in self.session.run(self.output_names, given)]
         found: tuple[list[FloatArray], ...] = ([], [], [])
         for level, stride in enumerate(self._feat_stride_fpn):
             kept = np.flatnonzero(outputs[level][:, 0] >= threshold)
