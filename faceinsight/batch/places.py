@@ -67,7 +67,9 @@ class LocalPlace:
     def names(self, folder: str) -> list[str]:
         """As of Place."""
         try:
-            return sorted(entry.name for entry in os.scandir(self._folder / folder) if entry.is_file())
+            files = (entry.name for entry in os.scandir(self._folder / folder) if entry.is_file())
+            # Who begins anew removes all that is named here, and must not let others in.
+            return sorted(name for name in files if name != LOCK)
         except FileNotFoundError:
             return []
         except OSError as error:

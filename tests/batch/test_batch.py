@@ -325,8 +325,9 @@ def test_ctrl_c_while_workers_begin_is_one_sentence(toy_pack, tmp_path):
     )
 
 
-def test_one_run_at_a_time_writes_a_table(toy_pack, archive, tmp_path):
-    steps = analyze_archive([str(archive)], str(tmp_path / "r.parquet"), inline, 1, toy_pack)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_one_run_at_a_time_writes_a_table(toy_pack, archive, tmp_path, overwrite):
+    steps = analyze_archive([str(archive)], str(tmp_path / "r.parquet"), inline, 1, toy_pack, overwrite=overwrite)
     next(steps)
     status, _, err = Command(archive, "--out", tmp_path / "r.parquet", "--pack", toy_pack).end()
     steps.close()
