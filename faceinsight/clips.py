@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +213,7 @@ def iter_clip(
             steps = _analysed(stream, ahead(searched, _AHEAD), found)
         else:
             assert known is not None
-            steps = _known(ahead(frames, _AHEAD), known)
+            steps = _known(ahead(frames, _AHEAD), known, options.draw.blur)
         drawn = ahead(_drawn(ahead(steps, _AHEAD), options.draw), _AHEAD)
         stack.enter_context(closing(drawn))
         writer = None
@@ -304,19 +304,19 @@ def _searched(
 ) -> Generator[_Searched]:
     """Says where scenes begin, and finds the faces of the frames that are due as often as asked for."""
     cuts = CutDetector()
-    due = options.start
-    first = True
+    due, since = options.start, -1  # frames since the last analysed one, from the first of these on
     with closing(frames):
         for frame in frames:
             is_cut = cuts.is_cut(frame.image.luma)
-            if is_cut and options.draw.blur:
-                # Whoever is in a new scene is to be made unrecognisable from its first frame on.
+            since += since >= 0
+            if options.draw.blur and (is_cut or since > _most_waiting(frame)):
+                # Blurred are all from a scene's first frame on, and no frame before the analysis after it is known.
                 due = frame.time
             # Half a frame early is nearer to the wanted time than half a frame late.
-            if not first and options.rate is not None and frame.time < due - 0.5 / fps:
+            if since >= 0 and options.rate is not None and frame.time < due - 0.5 / fps:
                 yield _Searched(frame, is_cut, None, ())
                 continue
-            first = False
+            since = 0
             if options.rate is not None:
                 due = max(due, frame.time - 1 / options.rate) + 1 / options.rate
             pixels = frame.pixels
@@ -337,23 +337,28 @@ def _analysed(stream: FaceStream, searched: Generator[_Searched], found: _Found)
             yield _Step(frame, len(found.cuts), analysis)
 
 
-def _known(frames: Generator[VideoFrame], known: ClipAnalysis) -> Generator[_Step]:
+def _known(frames: Generator[VideoFrame], known: ClipAnalysis, blur: bool) -> Generator[_Step]:
     """Yields what `_analysed` did, out of what it found then."""
     coming = iter(known.frames)
     upcoming = next(coming, None)
-    last = 0
+    before: _Step | None = None
     with closing(frames):
         for frame in frames:
-            scene = bisect_right(known.cuts, frame.time)
-            analysis = None
+            step = _Step(frame, bisect_right(known.cuts, frame.time), None)
             while upcoming is not None and upcoming[0] <= frame.time:
-                analysis = upcoming[1]
+                step = replace(step, analysis=upcoming[1])
                 upcoming = next(coming, None)
-            # A new scene begins with what was found in it first: nobody is to be seen in it unblurred.
-            if analysis is None and scene > last and upcoming and bisect_right(known.cuts, upcoming[0]) == scene:
-                analysis = upcoming[1]
-            last = scene
-            yield _Step(frame, scene, analysis)
+            if blur and step.analysis is None and upcoming is not None:
+                # Frames that cannot wait for the next analysis are to know of it: nobody is to be seen unblurred.
+                after = _Step(replace(frame, time=upcoming[0]), bisect_right(known.cuts, upcoming[0]), upcoming[1])
+                step = replace(step, analysis=replace(upcoming[1], faces=_faces_of(step, before, after, every=True)))
+            before = step if step.analysis is not None else before
+            yield step
+
+
+def _most_waiting(frame: VideoFrame) -> int:
+    """Returns how many frames like this one may wait for the analysis after them."""
+    return max(_WAITING_BYTES // frame.image.data.nbytes, _LEAST_WAITING)
 
 
 def _drawn(steps: Generator[_Step], options: DrawOptions) -> Generator[VideoFrame]:
@@ -375,7 +380,7 @@ def _drawn(steps: Generator[_Step], options: DrawOptions) -> Generator[VideoFram
                 if step.analysis is not None:
                     yield from draw(step)
                     before = step
-                elif len(waiting) > max(_WAITING_BYTES // step.frame.image.data.nbytes, _LEAST_WAITING):
+                elif len(waiting) > _most_waiting(step.frame):
                     yield from draw(None)
     except DamagedMediaError:
         yield from draw(None)
@@ -383,7 +388,7 @@ def _drawn(steps: Generator[_Step], options: DrawOptions) -> Generator[VideoFram
     yield from draw(None)
 
 
-def _faces_of(step: _Step, before: _Step | None, after: _Step | None, every: bool) -> Sequence[Face]:
+def _faces_of(step: _Step, before: _Step | None, after: _Step | None, every: bool) -> tuple[Face, ...]:
     """Returns the faces of a frame, out of the analyses before and after it, where they are of its scene."""
     earlier, later = (
         None if known is None or known.analysis is None or known.scene != step.scene else known.analysis.faces

@@ -288,6 +288,20 @@ def test_blurred_afterwards_a_new_scene_is_so_from_its_first_frame_on(toy_analyz
     assert places[7:] == [[300]] * 8
 
 
+def test_what_is_blurred_is_analysed_before_frames_can_wait_no_longer(toy_analyzer, clip, places, monkeypatch):
+    monkeypatch.setattr(faceinsight.clips, "_WAITING_BYTES", 0)
+    monkeypatch.setattr(faceinsight.clips, "_LEAST_WAITING", 2)
+    monkeypatch.setattr(faceinsight.clips, "CutDetector", lambda: SimpleNamespace(is_cut=lambda luma: False))
+    options = ClipOptions(rate=0.5, draw=DrawOptions(blur=True))
+    *_, last = iter_clip(toy_analyzer, clip, options=options)
+    assert [round(time, 1) for time, _ in last.frames] == [0, 0.3, 0.6, 0.9, 1.2]
+    # Afterwards, with a known analysis, boxes move as far as is known.
+    places.clear()
+    list(iter_clip(toy_analyzer, clip, options=options, known=scripted(probe(clip))))
+    before = [[pytest.approx(x)] for x in (0, 10, 20, 30, 40, 50, 50)]
+    assert places == before + [[300]] * 8
+
+
 def test_an_error_on_the_way_leaves_no_file_and_no_thread(toy_analyzer, clip, tmp_path, monkeypatch):
     def fails(*_, **__):
         raise ValueError("broken")
