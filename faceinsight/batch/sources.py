@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 import sys
@@ -81,7 +82,7 @@ def _named(text: str, on_error: Callable[[MediaError], None]) -> Iterator[Source
     else:
         path = Path(_local(text))
         if not os.path.lexists(path) and glob.has_magic(str(path)):
-            paths = sorted(Path(name) for name in glob.iglob(str(path), recursive=True))
+            paths = sorted(set(_matches(path)))
             files_only = [path for path in paths if _is_wanted(path.name) and not path.is_dir()]
             if not files_only:
                 raise MediaError(f"{text} matches no photo or clip: check the pattern.")
@@ -92,6 +93,19 @@ def _named(text: str, on_error: Callable[[MediaError], None]) -> Iterator[Source
             yield from map(_of_path, find_files([path], on_error))
 
 
+def _matches(pattern: Path) -> Iterator[Path]:
+    """Yields what a pattern matches; for `**` no link to a folder is followed, as of folders."""
+    if "**" not in pattern.parts:
+        yield from map(Path, glob.iglob(str(pattern)))
+        return
+    deep = pattern.parts.index("**")
+    rest = pattern.parts[deep + 1 :] or ("*",)
+    for top in _matches(Path(*pattern.parts[:deep])) if deep else [Path()]:
+        for where, folders, _ in os.walk(top):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            yield from _matches(Path(glob.escape(where), *rest))
+
+
 def _listed(name: str) -> Iterator[Source]:
     """Yields the files of a list; those that are not there too, as each has a row of its own then."""
     try:
@@ -100,7 +114,7 @@ def _listed(name: str) -> Iterator[Source]:
         raise MediaError(f"The list {name} cannot be read ({reason(error)}): check it.") from error
     with stream:
         for number, line in enumerate(iter(lambda: stream.readline(_LONGEST_NAME + 2), b""), start=1):
-            text = os.fsdecode(line.rstrip(b"\r\n"))
+            text = os.fsdecode((line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).rstrip(b"\r\n"))
             if len(line) > _LONGEST_NAME or "\0" in text:
                 raise MediaError(f"Line {number} of the list {name} is no name of a file: correct it.")
             if text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import re
 import threading
 import time
@@ -13,6 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from xml.sax.saxutils import escape
 
 import pytest
@@ -312,6 +314,30 @@ def test_patterns_and_lists_name_files_once(tmp_path, monkeypatch):
     found = find_sources(inputs, lambda error: None)
     assert [source.name for source in found] == [str(photos[1]), str(photos[0]), str(photos[2])]
     assert all(source.kind == "photo" and source.bytes and source.stamp for source in found)
+
+
+def test_patterns_follow_no_links_to_folders_below_them(tmp_path):
+    write_photos(tmp_path / "a" / "b", 2)
+    write_photos(tmp_path / "a" / ".hidden", 1)
+    write_photos(tmp_path / "elsewhere", 1)
+    for name in ("one", "two"):  # from link to link there is no end
+        (tmp_path / "a" / name).symlink_to(tmp_path / "a", target_is_directory=True)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+
+    def names(pattern):
+        return [Path(source.name).relative_to(tmp_path).as_posix() for source in find_sources([pattern], print)]
+
+    both = ["a/b/00000.jpg", "a/b/00001.jpg"]
+    assert (
+        names(f"{tmp_path}/a/**/*.jpg") == names(f"{tmp_path}/a/**") == names(f"{tmp_path}/[a]/**/b/**/*.jp?") == both
+    )
+    assert names(f"{tmp_path}/l*k/*.jpg") == names(f"{tmp_path}/link/**/*.jpg") == ["link/00000.jpg"]
+
+
+def test_a_list_may_begin_with_the_mark_that_windows_writes(tmp_path):
+    (photo,) = write_photos(tmp_path, 1)
+    (tmp_path / "list").write_bytes(b"\xef\xbb\xbf" + os.fsencode(photo) + b"\r\n")
+    assert [source.name for source in find_sources([f"@{tmp_path / 'list'}"], print)] == [str(photo)]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("s3fs") is None, reason="s3fs is not installed")
