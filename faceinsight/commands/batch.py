@@ -111,7 +111,7 @@ def _batch(args: argparse.Namespace) -> int:
     finally:
         shown.close()
     last = shown.last
-    if last is None:
+    if last is None or not last.total:  # of that was told already, and no table is written
         return 1
     known = f", {last.known} were done before" if last.known else ""
     print(f"{last.done.files} files analysed{known}: {last.done.faces} faces.")

@@ -17,6 +17,9 @@ DEMUXERS = "mov,matroska,avi,mpeg,mpegts,ogg"
 # A MOV may say that its pictures lie in another file, and what is opened might open more: neither is done.
 _OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "", "enable_drefs": "0", "use_absolute_path": "0"}
 
+# Where a file's times go back by more, another recording begins: it was put together of several.
+RESTART_S = 0.5
+
 
 def _refuse(url: str, *_: object) -> NoReturn:
     raise PermissionError(f"a video may not open {url}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from av.error import FFmpegError
 
 from faceinsight.errors import MediaError
-from faceinsight.media.container import opened_container
+from faceinsight.media.container import RESTART_S, opened_container
 
 _RATE = 48_000
 # Sound in an MP4 that every browser plays as it is.
@@ -85,7 +86,11 @@ def _pieces(container: Any, track: Any, start: float) -> Iterator[SoundPiece]:
     layout = "mono" if track.codec_context.channels == 1 else "stereo"
     # A track that changes its sampling rate or its channels on the way is an error to it.
     resampler = av.AudioResampler("fltp", layout, _RATE)
+    last = -math.inf
     for decoded in container.decode(track):
+        if decoded.time is not None and decoded.time < last - RESTART_S:
+            return  # as of packets
+        last = last if decoded.time is None else decoded.time
         for piece in resampler.resample(decoded):
             time = -1.0 if piece.time is None else piece.time - begin
             if time >= 0:
@@ -159,6 +164,8 @@ class CopiedSound:
                 or packet.is_corrupt
                 or (last is not None and packet.dts <= last)
             ):
+                if last is not None and packet.dts is not None and packet.dts < last - RESTART_S / track.time_base:
+                    return  # nobody knows how it would go with the pictures
                 continue
             time = float(packet.pts * packet.time_base) - begin
             if time + _PRIMING * float((packet.duration or 0) * packet.time_base) <= 0:

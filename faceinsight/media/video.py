@@ -15,12 +15,16 @@ import numpy.typing as npt
 
 from faceinsight.cpus import usable_cpus
 from faceinsight.errors import DamagedMediaError, MediaError
-from faceinsight.media.container import opened_container, unreadable
+from faceinsight.media.container import RESTART_S, opened_container, unreadable
 from faceinsight.media.yuv import YuvImage
 
 UInt8Array = npt.NDArray[np.uint8]
 
-SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".3gp", ".ogv"))
+_TRANSPORT_STREAMS = (".ts", ".mts", ".m2ts", ".m2t")  # of broadcasts and camcorders
+SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".vob", ".ogv")
+    + _TRANSPORT_STREAMS
+)
 _FALLBACK_FPS = 25.0
 # 8K, as the best phones film: a decoder keeps up to sixteen such frames.
 MAX_FRAME_PIXELS = 36_000_000
@@ -222,8 +226,12 @@ def _decoded(container: Any, stream: Any, start: float, end: float | None) -> It
     fps = float(stream.average_rate or _FALLBACK_FPS)
     if start > 0:
         container.seek(int((start + first) / stream.time_base), stream=stream)
+    shift, last = 0.0, -math.inf
     for number, frame in enumerate(container.decode(stream)):
-        time = number / fps if frame.time is None else float(frame.time) - first
+        time = number / fps if frame.time is None else float(frame.time) - first + shift
+        if time < last - RESTART_S:
+            shift, time = shift + last + 1 / fps - time, last + 1 / fps
+        last = max(last, time)
         if abs(time) > _LONGEST_S:
             raise ValueError("the time of a frame is out of range")
         if end is not None and time > end:

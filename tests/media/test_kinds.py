@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from faceinsight import ClipOptions, analyze_clip
+from faceinsight.batch.inputs import find_files
+from faceinsight.batch.sources import _kind
 from faceinsight.media.guard import Guard
 from faceinsight.media.video import probe, read_frames
 from tests.toy_media import toy_frames, turn_clip, write_clip
@@ -166,6 +168,30 @@ def test_frames_that_change_their_size(toy_analyzer, tmp_path):
     assert columns(result)[:4] == [1, 2, 3, 4]
     assert columns(result)[-1] == 8
     assert {frame.pixels.shape for frame in read_frames(tmp_path / "out.mp4")} == {(480, 640, 3)}
+
+
+@pytest.mark.parametrize(("codec", "reader"), [("aac", "copied"), ("ac3", "encoded")])
+def test_recordings_one_after_another_in_a_file_whose_clock_begins_anew(toy_analyzer, tmp_path, codec, reader):
+    moving = toy_frames(18)
+    parts = [
+        film(tmp_path / "a.ts", moving[:8], sounds=[(codec, tone(0.8))]),
+        film(tmp_path / "b.ts", moving[8:], sounds=[(codec, tone(1.0, 880))]),
+    ]
+    path = tmp_path / "both.MTS"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    result = analyze_clip(toy_analyzer, path, tmp_path / "out.mp4", ClipOptions(rate=10))
+    assert columns(result) == list(range(1, 19))
+    assert [at for at, _ in shown(tmp_path / "out.mp4")] == pytest.approx([n / FPS for n in range(18)], abs=0.002)
+    # How the second one's sound lies to its pictures, nobody knows: better none than some that is out of step.
+    _, sound = heard(tmp_path / "out.mp4")
+    assert len(sound) / RATE == pytest.approx(0.8, abs=0.08)
+
+
+def test_clips_of_camcorders_are_found_in_folders(tmp_path):
+    paths = [film(tmp_path / name, toy_frames(2)) for name in ("card.MTS", "disc.m2ts")]
+    assert find_files([tmp_path], print) == paths
+    assert [_kind(path.name) for path in paths] == ["clip", "clip"]
+    assert probe(paths[0]).width == 640
 
 
 def test_pixels_that_are_not_square_stay_so(toy_analyzer, tmp_path):
