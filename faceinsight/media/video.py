@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +21,9 @@ from faceinsight.media.yuv import YuvImage
 
 UInt8Array = npt.NDArray[np.uint8]
 
-_TRANSPORT_STREAMS = (".ts", ".mts", ".m2ts", ".m2t")  # of broadcasts and camcorders
-SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".vob", ".ogv")
-    + _TRANSPORT_STREAMS
-)
+_FILMS = (".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".vob", ".ogv")
+_TRANSPORT_STREAMS = (".ts", ".mts", ".m2ts", ".m2t")
+SUFFIXES = frozenset((*_FILMS, *_TRANSPORT_STREAMS))
 _FALLBACK_FPS = 25.0
 # 8K, as the best phones film: a decoder keeps up to sixteen such frames.
 MAX_FRAME_PIXELS = 36_000_000
@@ -153,10 +152,7 @@ def first_look(
     try:
         with _opened(Path(path), label, limits) as (container, stream):
             fps = float(stream.average_rate or stream.guessed_rate or _FALLBACK_FPS)
-            if stream.duration is not None:
-                duration = float(stream.duration * stream.time_base)
-            else:
-                duration = container.duration / av.time_base if container.duration else 0.0
+            duration = _duration(container, stream)
             full = stream.codec_context.width * stream.codec_context.height
             stored = stream.codec_context.width, stream.codec_context.height
             aspect = float(stream.sample_aspect_ratio or 1)
@@ -173,6 +169,18 @@ def first_look(
     note = f"{label} was analysed at {width} x {height} pixels." if width * height < full else None
     info = VideoInfo(width, height, min(max(fps, _LEAST_FPS), _MOST_FPS), max(duration, 0.0), note, aspect)
     return info, first.pixels
+
+
+def _duration(container: Any, stream: Any) -> float:
+    """Returns how long the pictures last by what a file says, in seconds; 0 where it does not."""
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    # In Matroska the file's own is that of its longest track; by this tag each tells when it ends.
+    end = re.fullmatch(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if end:
+        hours, minutes, seconds = map(float, end.groups())
+        return 3600 * hours + 60 * minutes + seconds - float((stream.start_time or 0) * stream.time_base)
+    return container.duration / av.time_base if container.duration else 0.0
 
 
 def read_frames(

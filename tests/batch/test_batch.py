@@ -188,6 +188,14 @@ def test_a_worker_that_outlives_its_run_writes_into_no_later_one(toy_pack, archi
     assert [row["file"] for row in Tables.read(out).files] == photos[1:]
 
 
+def test_of_nothing_no_table_is_told(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    status, told, err = run(tmp_path / "empty", "--out", tmp_path / "results.parquet")
+    assert (status, told) == (1, "")
+    assert err == f"faceinsight: The folder {tmp_path / 'empty'} holds no photo or clip: choose another one.\n"
+    assert os.listdir(tmp_path) == ["empty"]
+
+
 def test_what_is_no_table_of_ours_is_not_replaced(toy_pack, archive, tmp_path):
     out = tmp_path / "results.parquet"
     out.write_bytes(b"something else")

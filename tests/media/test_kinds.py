@@ -194,6 +194,15 @@ def test_clips_of_camcorders_are_found_in_folders(tmp_path):
     assert probe(paths[0]).width == 640
 
 
+@pytest.mark.parametrize("begin", [0.0, 3.0])
+def test_a_matroska_file_whose_sound_is_longer_is_not_cut_short(toy_analyzer, tmp_path, begin):
+    times = [begin + n / FPS for n in range(8)]
+    path = film(tmp_path / "late.mkv", toy_frames(8), times=times, sounds=[("flac", tone(6))])
+    result = analyze_clip(toy_analyzer, path)
+    assert result.note is None
+    assert result.info.duration == pytest.approx(0.8, abs=0.11)
+
+
 def test_pixels_that_are_not_square_stay_so(toy_analyzer, tmp_path):
     path = tmp_path / "dv.mp4"
     with av.open(str(path), "w") as container:
