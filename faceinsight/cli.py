@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from faceinsight import __version__
-from faceinsight.commands.analysis import add_analysis
+from faceinsight.commands.analysis import add_analysis, printable
 from faceinsight.commands.batch import add_batch
 from faceinsight.commands.models import add_models
 from faceinsight.errors import FaceInsightError
@@ -136,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FaceInsightError as error:
         if args.debug:
             raise
-        print(f"faceinsight: {error}", file=sys.stderr)
+        print(f"faceinsight: {printable(str(error))}", file=sys.stderr)
         return 1
 
 
@@ -181,7 +181,7 @@ def _analyze(args: argparse.Namespace) -> int:
     def complain(error: FaceInsightError) -> None:
         nonlocal failed
         failed += 1
-        print(f"faceinsight: {error}", file=sys.stderr)
+        print(f"faceinsight: {printable(str(error))}", file=sys.stderr)
 
     files = find_files(args.paths, complain, args.out)
     chosen = args.pack, args.models, args.provider
@@ -196,7 +196,7 @@ def _analyze(args: argparse.Namespace) -> int:
                     if result.error is not None:
                         complain(result.error)
                     elif not (args.json or args.csv):
-                        print(*result.lines, sep="\n", flush=True)
+                        print(*map(printable, result.lines), sep="\n", flush=True)
                     yield result.record
         except (KeyboardInterrupt, DiskFullError) as error:
             # What was finished goes before the sentence about why there is no more of it.

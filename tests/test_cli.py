@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -307,3 +308,15 @@ def test_real_photos(request, where, count):
     faces = [face for record in records for face in record["faces"]]
     assert len(faces) >= count
     assert all(face["age"] is not None and face["gender"] for face in faces)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names on Windows")
+def test_names_give_a_terminal_no_orders(toy_pack, photo, tmp_path):
+    names = ["one\ntwo.png", "red\x1b[31m.png", "gone\x1b]0;title\x07.png"]
+    for name in names[:2]:
+        shutil.copy(photo, tmp_path / name)
+    done = run("analyze", *(tmp_path / name for name in names), "--pack", toy_pack, code=1)
+    assert f"{tmp_path}/one\\ntwo.png: 2 faces" in done.stdout
+    assert f"{tmp_path}/red\\x1b[31m.png: 2 faces" in done.stdout
+    assert done.stderr.startswith(f"faceinsight: {tmp_path}/gone\\x1b]0;title\\x07.png cannot be read")
+    assert "\x1b" not in done.stdout + done.stderr

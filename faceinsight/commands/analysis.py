@@ -1,9 +1,10 @@
-"""The options of every command that analyses files."""
+"""The options of every command that analyses files, and how it prints their names."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable
 
 # Analyses a second of a clip: measured by benchmarks/rates.py, a viewer cannot tell them from every frame's.
@@ -47,3 +48,8 @@ def between(low: float, high: float) -> Callable[[str], float]:
         return value
 
     return read
+
+
+def printable(text: str) -> str:
+    """Returns a line as a terminal may have it: a file's name may hold line breaks, and orders to the terminal."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: match[0].encode("unicode_escape").decode(), text)

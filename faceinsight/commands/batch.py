@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from faceinsight.commands.analysis import add_analysis
+from faceinsight.commands.analysis import add_analysis, printable
 from faceinsight.errors import FaceInsightError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _batch(args: argparse.Namespace) -> int:
     def complain(error: FaceInsightError) -> None:
         nonlocal problems
         problems += 1
-        print(f"faceinsight: {error}", file=sys.stderr)
+        print(f"faceinsight: {printable(str(error))}", file=sys.stderr)
 
     engine, workers = _engine(args)
     shown = _Shown()
