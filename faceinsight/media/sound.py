@@ -154,7 +154,9 @@ class CopiedSound:
     def _read(self, container: Any, track: Any, start: float) -> Iterator[tuple[float, Any]]:
         """Yields packets with their seconds in the written file, until the track ends or breaks off."""
         begin = _begin(container, track, start)
-        shift = round(begin / track.time_base)
+        # Floats: fractions take longer than all else here.
+        tick = float(track.time_base)
+        shift = round(begin / tick)
         last = None
         for packet in container.demux(track):
             # Their order is that of their times: anything else is damage.
@@ -167,8 +169,8 @@ class CopiedSound:
                 if last is not None and packet.dts is not None and packet.dts < last - RESTART_S / track.time_base:
                     return  # nobody knows how it would go with the pictures
                 continue
-            time = float(packet.pts * packet.time_base) - begin
-            if time + _PRIMING * float((packet.duration or 0) * packet.time_base) <= 0:
+            time = packet.pts * tick - begin
+            if time + _PRIMING * (packet.duration or 0) * tick <= 0:
                 continue
             last = packet.dts
             packet.pts, packet.dts = packet.pts - shift, packet.dts - shift

@@ -19,7 +19,8 @@ from faceinsight.media.yuv import YuvImage
 from faceinsight.writing import beside, write_error
 
 # Fine enough for any frame rate, and what MPEG itself counts in.
-_TIME_BASE = Fraction(1, 90_000)
+_TICKS = 90_000
+_TIME_BASE = Fraction(1, _TICKS)
 # Where two frames claim the same time, the later one is moved by this much.
 _LEAST_STEP = 90
 CODEC = "libx264"
@@ -73,7 +74,7 @@ class VideoWriter:
                 self._open(image)
             frame = image.frame()
             frame.time_base = _TIME_BASE
-            frame.pts = max(round(time / _TIME_BASE), self._last + _LEAST_STEP)
+            frame.pts = max(round(time * _TICKS), self._last + _LEAST_STEP)
             self._last = frame.pts
             self._container.mux(self._stream.encode(frame))
             if self._sound is not None:
