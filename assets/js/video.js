@@ -179,6 +179,8 @@ class VideoTab {
     if (answer.phase === "done") {
       this.#running = false;
       this.#answer = answer;
+      // Else what the clip was chosen with would cover it until it plays.
+      this.#player.poster = answer.poster;
       this.#player.src = answer.files.clip;
     }
     if (answer.phase !== "running") this.#show();

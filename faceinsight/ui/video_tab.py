@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
+import numpy.typing as npt
 
 from faceinsight.clips import ClipAnalysis, ClipOptions, iter_clip
 from faceinsight.errors import MediaError
@@ -92,12 +94,16 @@ class Seen:
 def first_look(clip: Clip, reader: Guard) -> Answer:
     """Returns what a clip says of itself: `words`, and `poster`, its first frame as a data URL."""
     info, pixels = reader.first_look(Path(clip.path), clip.name)
-    poster = base64.b64encode(encode_image(pixels, quality=80)).decode()
     return {
         "phase": "ready",
         "words": f"{info.duration:.1f} seconds, {info.width} x {info.height} pixels, {info.fps:.3g} frames a second.",
-        "poster": f"data:image/jpeg;base64,{poster}",
+        "poster": data_url(pixels),
     }
+
+
+def data_url(pixels: npt.NDArray[np.uint8]) -> str:
+    """Returns a picture (H, W, 3) RGB as the address of itself."""
+    return f"data:image/jpeg;base64,{base64.b64encode(encode_image(pixels, quality=80)).decode()}"
 
 
 def progress(share: float, seconds_left: float | None) -> str:
@@ -203,24 +209,26 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
             )
             with scratch_folder() as folder:
                 out = folder / f"{Path(clip.name).stem}-faces.mp4"
-                shown_at = -math.inf
+                shown_at, poster = -math.inf, ""
                 analyzer = engine.analyzer(chosen.pack)
                 head = seen.head if seen and known else result_head(clip.name, **chosen.made(analyzer))
                 for step in iter_clip(analyzer, clip.path, out, options, clip.name, engine.reader, known=known):
                     if isinstance(step, ClipAnalysis):
-                        answer = number | clip_answer(clip, step, head, out)
+                        answer = number | clip_answer(clip, step, head, out) | {"poster": poster}
                         yield answer, Seen(clip, step, head), engine.status(chosen.pack, step.frames[-1][1])
                     elif time.monotonic() - shown_at >= UPDATE_EVERY_S:
                         shown_at = time.monotonic()
                         store().room.check()
-                        preview = base64.b64encode(encode_image(step.preview, quality=70)).decode()
+                        preview = data_url(step.preview)
+                        # The first frame, annotated: a player shows it until it plays.
+                        poster = poster or preview
                         yield (
                             number
                             | {
                                 "phase": "running",
                                 "share": step.share,
                                 "words": progress(step.share, step.seconds_left if step.share else None),
-                                "preview": f"data:image/jpeg;base64,{preview}",
+                                "preview": preview,
                             },
                             gr.skip(),
                             gr.skip(),

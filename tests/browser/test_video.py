@@ -8,10 +8,13 @@ import json
 import re
 
 import av
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from faceinsight import __version__
+from faceinsight.drawing import color_of
 from tests.toy_media import toy_frames, write_clip
 from tests.toy_models import toy_picture
 
@@ -56,6 +59,24 @@ def test_a_clip_is_analysed_and_plays(visit, tmp_path):
     record = json.loads(visit.saved("#video-json")[1])
     assert (record["file"], record["version"], record["min_face"]) == ("clip.mp4", __version__, 0)
     assert visit.errors == []
+
+
+def test_a_clip_that_does_not_play_yet_shows_its_labels(visit, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", toy_frames(1) * 10)
+
+    def shown(color):
+        picture = Image.open(io.BytesIO(playing(visit).screenshot())).convert("RGB")
+        return (np.abs(np.asarray(picture, int) - color).max(axis=2) < 40).sum()
+
+    visit.tab("Video")
+    visit.upload("#video-input", clip)
+    expect(visit.page.locator("#video-run")).to_be_enabled()
+    before = shown(color_of(1))
+    visit.page.locator("#video-run").click()
+    expect(visit.page.locator("#video-files")).to_be_visible(timeout=60_000)
+    visit.page.wait_for_function("document.querySelector('#video-player').readyState > 1")
+    assert playing(visit).evaluate("v => [v.paused, v.currentTime]") == [True, 0]
+    assert shown(color_of(1)) > before + 100
 
 
 def two_people(tmp_path):
