@@ -41,6 +41,8 @@ _BULKY = (b"II", b"MM", b"BM", b"\x89P")
 _MAX_PIXELS_OF = {"WEBP": 32_000_000, "AVIF": 32_000_000}
 # JPEG decodes to a half, a quarter or an eighth for less: not to under this share of the pixels that are wanted.
 _ENOUGH = 0.5
+# Pixels that are handed over at once.
+_STRIP_BYTES = 1_000_000
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 # By EXIF's number for how the camera was held.
 _UPRIGHT = {
@@ -213,7 +215,21 @@ def _to_rgb(image: Image.Image, size: tuple[int, int] | None) -> UInt8Array:
         layer = _resized(image if image.mode in ("L", "RGB") else image.convert("RGB"), size)
     if turn is not None:
         layer = layer.transpose(turn)
-    return np.asarray(layer.convert("RGB"))
+    return _pixels_of(layer if layer.mode == "RGB" else layer.convert("RGB"))
+
+
+def _pixels_of(image: Image.Image) -> UInt8Array:
+    """Returns the pixels of an RGB picture, (H, W, 3).
+
+    Strip by strip: Pillow copies what it hands over twice, and for all of a phone's photo at once that takes as long
+    as to decode it.
+    """
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(_STRIP_BYTES // pixels[0].nbytes, 1)
+    for top in range(0, image.height, rows):
+        strip = pixels[top : top + rows]
+        strip[:] = np.asarray(image.crop((0, top, image.width, top + len(strip))))
+    return pixels
 
 
 def _resized(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:

@@ -68,7 +68,7 @@ def decode_frame(content: bytes, side: int) -> npt.NDArray[np.uint8]:
         with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
             if max(image.size) > side:
                 raise ValueError("it is too large")
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except Exception as error:
         # Decoders raise whatever a broken file leads them to.
         raise ValueError("it is damaged") from error

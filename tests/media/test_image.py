@@ -40,6 +40,12 @@ def test_every_usual_format(picture, kind):
     assert loaded.note is None
 
 
+@pytest.mark.parametrize("size", [(641, 1301), (400_000, 3), (3, 20_000)])
+def test_every_pixel_of_a_large_picture_is_in_its_place(size):
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    np.testing.assert_array_equal(load_image(saved(Image.fromarray(pixels), "png", compress_level=0)).pixels, pixels)
+
+
 def test_cmyk(picture):
     assert_red_left_blue_right(load_image(saved(picture.convert("CMYK"), "jpeg")).pixels)
 
