@@ -24,18 +24,20 @@ def exit_status(number: int) -> int:
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[threading.Event]:
     """Has Ctrl+C raise KeyboardInterrupt and SIGTERM raise Terminated, once, within the block.
+
+    Gives what tells that one of them came: where Python calls back by itself, what is raised is dropped.
 
     Who asks twice ends the process at once, and so does `GRACE_S` after SIGTERM: files take their names only when they
     are whole, so nothing is broken by it. Does nothing outside of the main thread.
     """
+    asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield asked
         return
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    asked = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if not asked.is_set():
@@ -47,7 +49,7 @@ def stoppable() -> Iterator[None]:
     wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(reader,), daemon=True).start()
     try:
-        yield
+        yield asked
     finally:
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():

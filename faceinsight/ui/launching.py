@@ -109,7 +109,7 @@ def launch(options: LaunchOptions = LaunchOptions()) -> None:
         ProviderError: If what should run the models is not here, or does not start.
     """
     check_port(options.host, options.port)
-    with stoppable(), contextlib.suppress(KeyboardInterrupt):
+    with stoppable() as asked, contextlib.suppress(KeyboardInterrupt):
         # Gradio takes seconds to import, and what stands before workers does without it.
         if options.workers > 1:
             from faceinsight.ui.workers import serve_by_workers
@@ -118,7 +118,7 @@ def launch(options: LaunchOptions = LaunchOptions()) -> None:
         else:
             from faceinsight.ui.serve import serve
 
-            serve(options)
+            serve(options, asked)
 
 
 def announce(options: LaunchOptions, started: Started) -> None:

@@ -8,7 +8,6 @@ import io
 import logging
 import os
 import threading
-import time
 import warnings
 from collections.abc import Callable
 
@@ -39,11 +38,12 @@ CLOSE_S = 0.5
 WAIT_HINT = "After several wrong passwords, wait ten seconds before another try."
 
 
-def serve(options: LaunchOptions, worker: Behind | None = None) -> None:
+def serve(options: LaunchOptions, asked: threading.Event, worker: Behind | None = None) -> None:
     """Serves the page until KeyboardInterrupt, or until it is no longer wanted.
 
     Args:
         options: How to serve it.
+        asked: Tells that it is to end.
         worker: What it serves the page for, where that is one of several processes.
 
     Raises:
@@ -82,8 +82,8 @@ def serve(options: LaunchOptions, worker: Behind | None = None) -> None:
         try:
             if worker:
                 worker.wait()
-            while not worker:
-                time.sleep(60)
+            else:
+                asked.wait()
         finally:
             # Gradio waits for answers under way, up to seconds each; the visitors' files are to go in time.
             closing = threading.Thread(target=demo.close, kwargs={"verbose": False}, daemon=True)

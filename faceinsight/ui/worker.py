@@ -26,8 +26,8 @@ def main() -> NoReturn:
     behind = Behind(_free_port(), job.secret, out)
     status = 0
     try:
-        with stoppable(), contextlib.suppress(KeyboardInterrupt):
-            serve(job.options, behind)
+        with stoppable() as asked, contextlib.suppress(KeyboardInterrupt):
+            serve(job.options, asked, behind)
     except FaceInsightError as error:
         if job.debug:
             raise

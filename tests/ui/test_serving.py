@@ -174,6 +174,32 @@ def test_nothing_is_left_when_the_app_stops(toy_pack, tmp_path, photo):
     assert list((tmp_path / "tmp").glob("faceinsight-*")) == []
 
 
+STOPPED_WHERE_NOBODY_HEARS = """
+import os, signal, sys
+from faceinsight.cli import main
+from faceinsight.ui import serve
+
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+def announce(*_):
+    Last()
+
+serve.announce = announce
+sys.exit(main(["app", "--port", sys.argv[1], "--pack", sys.argv[2]]))
+"""
+
+
+def test_it_stops_where_python_drops_what_a_signal_raises(toy_pack, tmp_path):
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    code = [sys.executable, "-c", STOPPED_WHERE_NOBODY_HEARS, str(free_port()), toy_pack]
+    ended = subprocess.run(code, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    assert "Exception ignored" in ended.stderr
+    assert ended.returncode == 0
+    assert list(tmp_path.glob("faceinsight-*")) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_while_clips_are_analysed(toy_pack, tmp_path, number):
     clip = write_clip(tmp_path / "clip.mp4", toy_frames(900), sound=True)
