@@ -45,7 +45,10 @@ SHARED = Seen(
 )
 
 
-@pytest.fixture(scope="module", params=both([OWN], [SHARED]), ids=lambda seen: seen.photo)
+LOOKS = (("desktop", DESKTOP, False), ("phone", PHONE, False), ("dark", DESKTOP, True))
+
+
+@pytest.fixture(scope="module")
 def seen(request):
     return request.param
 
@@ -67,9 +70,11 @@ def real_browser(seen, playwright, executable, tmp_path_factory):
         yield running
 
 
+# The second one is there for its models: once is enough.
 @pytest.mark.parametrize(
-    ("look", "size", "dark"),
-    [("desktop", DESKTOP, False), ("phone", PHONE, False), ("dark", DESKTOP, True)],
+    ("seen", "look", "size", "dark"),
+    both([(OWN, *look) for look in LOOKS], [(SHARED, *LOOKS[0])]),
+    indirect=["seen"],
 )
 def test_every_tab(real_browser, real_app, clips, seen, look, size, dark):
     visit = Visit(real_browser, real_app.url, size, dark)
