@@ -17,6 +17,17 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnxruntime.quantization import QuantFormat, QuantType
+
+EIGHT_BITS = {
+    "quant_format": QuantFormat.QDQ,
+    "per_channel": True,
+    "reduce_range": True,
+    "activation_type": QuantType.QUInt8,
+    "weight_type": QuantType.QInt8,
+    "op_types_to_quantize": ["Conv", "Add", "Relu"],
+}
+"""How a network is made to compute with integers, in ONNX Runtime's words: what this module reads."""
 
 GROUP = 4
 """Pixels of a row that the first convolution takes as one: of two, four and eight the fastest."""

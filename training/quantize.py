@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from training import attributes
@@ -27,7 +27,7 @@ from training.data import (
     read_scenes,
 )
 from training.detection import letterbox
-from training.graph import hasten, take_pixels
+from training.graph import EIGHT_BITS, hasten, take_pixels
 from training.people import utkface
 
 PICTURES = 512
@@ -98,12 +98,7 @@ def quantize(path: Path, out: Path, batches: Iterator[Picture], exact: tuple[str
             prepared,
             out,
             _Batches(batches),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=["Conv", "Add", "Relu"],
+            **EIGHT_BITS,
             nodes_to_exclude=[n.name for n in nodes if n.op_type == "Conv" and any(name in n.name for name in exact)],
         )
     take_pixels(out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from faceinsight.analyzer import FaceAnalyzer
 from faceinsight.errors import FaceInsightError, MediaError
 from faceinsight.export import BOM, analysis_dict, result_head, to_csv, to_json
 from faceinsight.media.guard import Guard
-from faceinsight.media.image import LoadedImage, encode_image
+from faceinsight.media.image import LoadedImage
 from faceinsight.records import record_rows
 from faceinsight.results import FrameAnalysis
 from faceinsight.svg import EMOTION_COLORS, OTHER_COLOR
@@ -22,7 +21,7 @@ from faceinsight.ui import views
 from faceinsight.ui.engine import Engine, as_page_error
 from faceinsight.ui.examples import example_pictures
 from faceinsight.ui.parts import Settings, named_file, request_number
-from faceinsight.ui.pictures import look_at
+from faceinsight.ui.pictures import data_url, look_at
 from faceinsight.ui.scripts import run_script
 from faceinsight.ui.templates import example_buttons, table_head, template
 
@@ -122,12 +121,11 @@ def _unread(problem: str) -> Answer:
 
 
 def _seen(photo: Photo, image: LoadedImage, analysis: FrameAnalysis, chosen: Settings) -> Answer:
-    preview = base64.b64encode(encode_image(image.pixels)).decode() if photo.preview else ""
     return views.overlay(analysis, chosen.draw) | {
         "words": views.summary(analysis),
         "note": image.note or "",
         "problem": "",
-        "preview": preview and f"data:image/jpeg;base64,{preview}",
+        "preview": data_url(image.pixels) if photo.preview else "",
         "analysis": analysis,
     }
 

@@ -114,7 +114,7 @@ def launch(options: LaunchOptions = LaunchOptions()) -> None:
         if options.workers > 1:
             from faceinsight.ui.workers import serve_by_workers
 
-            serve_by_workers(options)
+            serve_by_workers(options, asked)
         else:
             from faceinsight.ui.serve import serve
 

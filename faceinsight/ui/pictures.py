@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
+
 from faceinsight.analyzer import FaceAnalyzer
-from faceinsight.media.image import LoadedImage
+from faceinsight.media.image import LoadedImage, encode_image
 from faceinsight.results import FrameAnalysis
 
 
@@ -28,6 +32,11 @@ def look_at(
     smaller = min((image.pixels.shape[1] / image.size[0] for image in images if image.size), default=1.0)
     found = analyzer.analyze_many(pictures, det_threshold=det_threshold, min_face=min_face * smaller)
     return [_in_full(analysis, image.size, min_face) for analysis, image in zip(found, images, strict=True)]
+
+
+def data_url(pixels: npt.NDArray[np.uint8], quality: int = 90) -> str:
+    """Returns a picture (H, W, 3) RGB as an address that holds it, a JPEG of a quality from 1 to 95."""
+    return f"data:image/jpeg;base64,{base64.b64encode(encode_image(pixels, quality=quality)).decode()}"
 
 
 def _in_full(analysis: FrameAnalysis, size: tuple[int, int] | None, min_face: float) -> FrameAnalysis:

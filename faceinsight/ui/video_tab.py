@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import time
 from collections.abc import Iterator
@@ -12,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
-import numpy.typing as npt
 
 from faceinsight.clips import ClipAnalysis, ClipOptions, iter_clip
 from faceinsight.errors import MediaError
 from faceinsight.export import csv_bytes, result_head
 from faceinsight.media.guard import Guard
-from faceinsight.media.image import encode_image
 from faceinsight.records import record_pieces
 from faceinsight.svg import EMOTION_COLORS, OTHER_COLOR
 from faceinsight.ui import views
@@ -28,6 +24,7 @@ from faceinsight.ui.engine import MAX_CLIP_FACES, Engine, as_page_error
 from faceinsight.ui.examples import CLIP, example_pictures
 from faceinsight.ui.files import publish, publish_file, scratch_folder, store
 from faceinsight.ui.parts import Settings, named_file, need, request_number
+from faceinsight.ui.pictures import data_url
 from faceinsight.ui.scripts import file_url, run_script
 from faceinsight.ui.templates import example_buttons, table_head, template
 
@@ -97,13 +94,8 @@ def first_look(clip: Clip, reader: Guard) -> Answer:
     return {
         "phase": "ready",
         "words": f"{info.duration:.1f} seconds, {info.width} x {info.height} pixels, {info.fps:.3g} frames a second.",
-        "poster": data_url(pixels),
+        "poster": data_url(pixels, 80),
     }
-
-
-def data_url(pixels: npt.NDArray[np.uint8]) -> str:
-    """Returns a picture (H, W, 3) RGB as the address of itself."""
-    return f"data:image/jpeg;base64,{base64.b64encode(encode_image(pixels, quality=80)).decode()}"
 
 
 def progress(share: float, seconds_left: float | None) -> str:
@@ -219,7 +211,7 @@ def build_video_tab(engine: Engine, settings: list[gr.components.Component], sta
                     elif time.monotonic() - shown_at >= UPDATE_EVERY_S:
                         shown_at = time.monotonic()
                         store().room.check()
-                        preview = data_url(step.preview)
+                        preview = data_url(step.preview, 70)
                         # The first frame, annotated: a player shows it until it plays.
                         poster = poster or preview
                         yield (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +10,9 @@ import numpy.typing as npt
 
 from faceinsight.drawing import DrawOptions, color_of, label_of
 from faceinsight.label_layout import core_of
-from faceinsight.media.image import encode_image
 from faceinsight.people import Person
 from faceinsight.results import Classification, Face, FrameAnalysis, face_numbers, percent
+from faceinsight.ui.pictures import data_url
 from faceinsight.ui.texts import NO_EMOTION, NO_FACE
 
 HEADERS = ["#", "Age", "Range", "Gender", "Emotion", "Score", "Box"]
@@ -76,12 +75,11 @@ def person_card(person: Person, portrait: npt.NDArray[np.uint8] | None) -> dict[
         `id`, `color`, `age`, `range`, `gender` and `emotion` as of `overlay`, `seconds` (on screen), `first`
         (seconds from the beginning of the clip) and `portrait` (a data URL, or "").
     """
-    content = "" if portrait is None else base64.b64encode(encode_image(portrait)).decode()
     return {
         **_card(person, person.track_id),
         "seconds": round(person.seconds, 2),
         "first": round(person.first, 3),
-        "portrait": content and f"data:image/jpeg;base64,{content}",
+        "portrait": "" if portrait is None else data_url(portrait),
     }
 
 

@@ -148,11 +148,12 @@ class Worker:
                 )
 
 
-def serve_by_workers(options: LaunchOptions) -> None:
+def serve_by_workers(options: LaunchOptions, asked: threading.Event) -> None:
     """Serves the page by `options.workers` processes until KeyboardInterrupt.
 
     Args:
         options: How to serve it.
+        asked: Tells that it is to end.
 
     Raises:
         LaunchError: If it cannot be served.
@@ -170,8 +171,7 @@ def serve_by_workers(options: LaunchOptions) -> None:
         started = [worker.wait() for worker in workers]
         server = _listen(options, Proxy([worker.upstream for worker in workers], options))
         announce(options, started[0])
-        while True:
-            time.sleep(60)
+        asked.wait()
     finally:
         until = time.monotonic() + END_S
         if server is not None:

@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
 from faceinsight.inference.session import create_session
-from training.graph import hasten, narrowed, take_pixels
+from training.graph import EIGHT_BITS, hasten, narrowed, take_pixels
 
 STRIDES, WIDTH, SHIFT = (8, 16), 24, -0.3
 
@@ -60,12 +60,7 @@ class Network:
             path,
             path,
             _Noise(sides),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=["Conv", "Add", "Relu"],
+            **EIGHT_BITS,
             nodes_to_exclude=[f"/{name}" for name in exact],
         )
         take_pixels(path)

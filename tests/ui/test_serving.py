@@ -177,7 +177,7 @@ def test_nothing_is_left_when_the_app_stops(toy_pack, tmp_path, photo):
 STOPPED_WHERE_NOBODY_HEARS = """
 import os, signal, sys
 from faceinsight.cli import main
-from faceinsight.ui import serve
+from faceinsight.ui import serve, workers
 
 class Last:
     def __del__(self):
@@ -186,14 +186,16 @@ class Last:
 def announce(*_):
     Last()
 
-serve.announce = announce
-sys.exit(main(["app", "--port", sys.argv[1], "--pack", sys.argv[2]]))
+serve.announce = workers.announce = announce
+sys.exit(main(["app", *sys.argv[1:]]))
 """
 
 
-def test_it_stops_where_python_drops_what_a_signal_raises(toy_pack, tmp_path):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_stops_where_python_drops_what_a_signal_raises(toy_pack, tmp_path, workers):
     env = os.environ | {"TMPDIR": str(tmp_path)}
-    code = [sys.executable, "-c", STOPPED_WHERE_NOBODY_HEARS, str(free_port()), toy_pack]
+    options = ["--port", str(free_port()), "--pack", toy_pack, "--workers", workers]
+    code = [sys.executable, "-c", STOPPED_WHERE_NOBODY_HEARS, *options]
     ended = subprocess.run(code, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
     assert "Exception ignored" in ended.stderr
     assert ended.returncode == 0
