@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,8 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from faceinsight.errors import FaceInsightError
 from faceinsight.media.image import UInt8Array, load_image
 from faceinsight.media.writer import VideoWriter
+
+log = logging.getLogger(__name__)
 
 CLIP = "example.mp4"
 _SECONDS, _FPS = 4, 15
@@ -41,9 +45,13 @@ def example_frames(picture: UInt8Array) -> Iterator[UInt8Array]:
 
 
 def write_example_clip(path: Path) -> None:
-    """Writes the example clip, where there is a picture to make it of."""
-    for picture in example_pictures()[:1]:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with VideoWriter(path, _FPS) as writer:
-            for number, frame in enumerate(example_frames(load_image(picture).pixels)):
-                writer.write(frame, number / _FPS)
+    """Writes the example clip, where there is a picture to make it of and a folder to write to."""
+    try:
+        for picture in example_pictures()[:1]:
+            with VideoWriter(path, _FPS) as writer:
+                for number, frame in enumerate(example_frames(load_image(picture).pixels)):
+                    writer.write(frame, number / _FPS)
+    except FaceInsightError as error:
+        # Where the folder is gone, so is the page.
+        if path.parent.exists():
+            log.warning("There is no example clip: %s", error)

@@ -58,6 +58,8 @@ class FileStore:
         self.visitors = self.root / "visitors"
         self.lock = threading.Lock()
         self.room = Room(self.visitors)
+        # Whether the run has ended, and its folder with it.
+        self.closed = False
         self._used: Counter[Path] = Counter()
         self._pages: Counter[str] = Counter()
         self._left: dict[str, float] = {}
@@ -272,6 +274,8 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def _new_folder(prefix: str = "") -> Path:
+    if store().closed:
+        raise MediaError("The page has been stopped: start it again.")
     root = folder_now()
     root.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(dir=root, prefix=prefix))

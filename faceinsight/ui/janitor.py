@@ -32,6 +32,8 @@ LEAVE_S = 120.0
 
 PREFIX = "faceinsight-"
 LOCK = "lock"
+# What the name of a run's folder ends with when the run has ended.
+GONE = "-gone"
 # A run of an earlier version, which had no lock.
 OLD_S = 86_400.0
 
@@ -124,9 +126,15 @@ def run_files(limits: Limits = Limits()) -> Iterator[FileStore]:
     try:
         files = store()
         files.room = Room(files.visitors, limits)
+        files.page.mkdir()
         yield files
     finally:
+        store().closed = True
         lock.release()
+        gone = folder.with_name(folder.name + GONE)
+        # What still works in the background would write into it as it is removed, and some of it would stay.
+        with suppress(OSError):
+            folder = folder.rename(gone)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -157,6 +165,6 @@ def clear_dead_runs(temporary: Path) -> None:
             if (folder / LOCK).exists():
                 with FileLock(folder / LOCK, timeout=0):
                     pass
-            elif time.time() - about.st_mtime < OLD_S:
+            elif not folder.name.endswith(GONE) and time.time() - about.st_mtime < OLD_S:
                 continue
             shutil.rmtree(folder, ignore_errors=True)

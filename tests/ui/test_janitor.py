@@ -19,11 +19,12 @@ from PIL import Image
 
 from faceinsight.errors import FaceInsightError
 from faceinsight.ui import janitor
-from faceinsight.ui.files import FileStore
-from faceinsight.ui.janitor import Janitor, clear_dead_runs
+from faceinsight.ui.files import FileStore, publish, scratch_folder
+from faceinsight.ui.janitor import Janitor, clear_dead_runs, run_files
 from faceinsight.ui.limits import Limits
 from faceinsight.ui.room import NoRoomError, Room
 from faceinsight.ui.visitors import Visitor
+from faceinsight.writing import write_file
 from tests.serving import App, served
 from tests.toy_media import toy_frames, write_clip
 from tests.visits import FILE, FORM, META, Browser, events_with, form, sent
@@ -206,6 +207,35 @@ def test_what_a_killed_run_left_goes_with_the_next_start(toy_pack, tmp_path, pho
     assert list(alive.parent.glob("faceinsight-*")) == [alive]
 
 
+def test_what_still_works_when_the_page_stops_leaves_nothing(tmp_path, monkeypatch):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
+    made, refused = [], []
+
+    def work() -> None:
+        while len(made) < 2000 and len(refused) < 20:
+            made.append(1)
+            try:
+                with scratch_folder() as folder:
+                    write_file(folder / "a.csv", b"a")
+                    publish(b"b", "b.csv")
+            except FaceInsightError as error:
+                refused.append(error)
+
+    for _ in range(20):
+        made.clear()
+        refused.clear()
+        with run_files():
+            thread = threading.Thread(target=work)
+            thread.start()
+            assert eventually(lambda: len(made) > 3)
+        thread.join()
+        assert "The page has been stopped: start it again." in map(str, refused)
+        assert list(temporary.iterdir()) == []
+
+
 def test_the_folders_of_others_are_left_alone(tmp_path):
     names = ("alive", "dead", "fresh", "old", "file")
     alive, dead, fresh, old, file = (tmp_path / f"faceinsight-{name}" for name in names)
@@ -217,6 +247,7 @@ def test_the_folders_of_others_are_left_alone(tmp_path):
     (dead / "lock").touch()
     (dead / "deep").mkdir()
     (dead / "deep" / "photo.png").touch()
+    (tmp_path / "faceinsight-half-gone").mkdir()
     file.touch()
     os.utime(old, (1, 1))
     with FileLock(alive / "lock"):
