@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,18 @@ import av
 import numpy as np
 
 from tests.toy_models import toy_picture
+
+# How a camera was held, by EXIF's number, as clips say it: what is stored at (x, y) is shown at (a x + c y, b x + d y).
+HELD = {
+    1: (1, 0, 0, 1),
+    2: (-1, 0, 0, 1),
+    3: (-1, 0, 0, -1),
+    4: (1, 0, 0, -1),
+    5: (0, 1, 1, 0),
+    6: (0, 1, -1, 0),
+    7: (0, -1, -1, 0),
+    8: (0, -1, 1, 0),
+}
 
 
 def toy_frames(count: int) -> list[np.ndarray]:
@@ -65,13 +78,24 @@ def write_tone(path: Path) -> Path:
     return path
 
 
-def turn_clip(path: Path) -> Path:
-    """Marks an MP4 as filmed upright with a phone held sideways: to be shown turned clockwise."""
+def turn_clip(path: Path, held: int = 6) -> Path:
+    """Marks an MP4 as filmed with a camera held so, by EXIF's number: 6 is to be shown turned clockwise."""
+    a, b, c, d = HELD[held]
+    with av.open(str(path)) as container:
+        width, height = container.streams.video[0].width, container.streams.video[0].height
+    # What would lie to the left of the picture, or above it, is moved into it.
+    x, y = width * (a < 0) + height * (c < 0), width * (b < 0) + height * (d < 0)
+    matrix = [a << 16, b << 16, 0, c << 16, d << 16, 0, x << 16, y << 16, 1 << 30]
     data = bytearray(path.read_bytes())
-    box = data.index(b"tkhd")
     # In a version 0 track header the matrix follows 40 bytes after the box's name.
-    quarter = [0, 0x10000, 0, -0x10000, 0, 0, 480 << 16, 0, 0x40000000]
-    for n, value in enumerate(quarter):
-        data[box + 44 + 4 * n : box + 48 + 4 * n] = value.to_bytes(4, "big", signed=True)
+    start = data.index(b"tkhd") + 44
+    data[start : start + 36] = struct.pack(">9i", *matrix)
     path.write_bytes(data)
     return path
+
+
+def as_stored(picture: np.ndarray, held: int) -> np.ndarray:
+    """Returns what a camera held so stores of a picture, (H, W, 3)."""
+    a, b, c, d = HELD[held]
+    picture = picture[:: d or b, :: a or c]
+    return np.ascontiguousarray(picture.swapaxes(0, 1) if held >= 5 else picture)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,7 +23,8 @@ _RGB, _UNSAID, _BT601 = 0, 2, 6
 _WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 _BT601_WEIGHTS = (0.299, 0.114)
 _KNOWN = (_RGB, _UNSAID, 5, _BT601, *_WEIGHTS)
-_TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
+# OpenCV's numbers for a flip from left to right, from top to bottom, and both.
+_FLIPS = {(True, False): 1, (False, True): 0, (True, True): -1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,7 @@ class YuvImage:
             frame: The frame, in any format.
             size: Width and height to bring it to before it is turned; None for its own.
         """
-        # FFmpeg counts quarter turns counter-clockwise.
-        turns = round(getattr(frame, "rotation", 0) / 90) % 4
+        lies, flip = _way_up(frame)
         if frame.colorspace not in _KNOWN:
             # FFmpeg converts no other; what a clip says of its colours does not make it unreadable.
             frame.colorspace = _UNSAID
@@ -93,13 +94,15 @@ class YuvImage:
             int(frame.color_primaries),
             int(frame.color_trc),
         )
-        width, height = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
+        width, height = (frame.height, frame.width) if lies else (frame.width, frame.height)
         image = cls.blank(width, height, colors)
         planes: Any = frame.planes
         for target, plane in zip(image.planes, planes, strict=True):
             source = _pixels_of(plane)
-            if turns:
-                source = np.asarray(cv2.rotate(source, _TURNS[turns]), np.uint8)
+            if lies:
+                source = np.asarray(cv2.transpose(source), np.uint8)
+            if flip is not None:
+                source = np.asarray(cv2.flip(source, flip), np.uint8)
             _fill(target, source)
         return image
 
@@ -149,6 +152,31 @@ def _yuv(colors: Colors, color: tuple[int, int, int]) -> tuple[int, int, int]:
     rows, offsets = colors.matrix_of_rgb()
     y, u, v = np.clip(np.rint(rows @ np.array(color, np.float32) + offsets), 0, 255).astype(int).tolist()
     return y, u, v
+
+
+def _way_up(frame: av.VideoFrame) -> tuple[bool, int | None]:
+    """Returns how a frame comes upright: whether it is transposed, and how it is flipped then, as OpenCV has it.
+
+    To the nearest quarter turn: what a player shows slanted does not fit its rectangle.
+    """
+    a, b, c, d = _display_matrix(frame)
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return False, _FLIPS.get((a < 0, d < 0))
+    return True, _FLIPS.get((c < 0, b < 0))
+
+
+def _display_matrix(frame: Any) -> tuple[float, float, float, float]:
+    """Returns a, b, c, d: what a frame has at (x, y) is shown at (a x + c y, b x + d y), but for a shift."""
+    try:
+        said = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        # FFmpeg tells something else of the frame too, of a kind that PyAV does not know; it knows the angle still.
+        cos, sin = math.cos(math.radians(frame.rotation)), math.sin(math.radians(frame.rotation))
+        return cos, -sin, sin, cos
+    if said is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d, *_ = np.frombuffer(said, np.int32).tolist()
+    return a, b, c, d
 
 
 def _planar(frame: av.VideoFrame, size: tuple[int, int]) -> av.VideoFrame:

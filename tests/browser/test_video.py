@@ -8,6 +8,7 @@ import json
 import re
 
 import av
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,7 +16,8 @@ from playwright.sync_api import expect
 
 from faceinsight import __version__
 from faceinsight.drawing import color_of
-from tests.toy_media import toy_frames, write_clip
+from faceinsight.media.video import read_frames
+from tests.toy_media import HELD, as_stored, toy_frames, turn_clip, write_clip
 from tests.toy_models import toy_picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore::ResourceWarning")]
@@ -186,3 +188,39 @@ def test_bad_clips_are_told_of(visit, tmp_path):
     visit.page.locator("#video-run").click()
     expect(visit.page.locator("#video-problem")).to_contain_text("text.mp4 is not a video that can be read")
     expect(visit.page.locator("#video-run")).to_be_enabled()
+
+
+def test_clips_are_turned_and_mirrored_as_the_browser_does_it(visit, tmp_path):
+    corners = """video => {
+        const canvas = Object.assign(document.createElement("canvas"), { width: 2, height: 2 });
+        const pen = canvas.getContext("2d");
+        pen.drawImage(video, 0, 0, 2, 2);
+        return [video.videoWidth, video.videoHeight, ...pen.getImageData(0, 0, 2, 2).data];
+    }"""
+    colors = np.array([[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [250, 250, 250]]], np.uint8)
+    visit.tab("Video")
+    for held in HELD:
+        clip = write_clip(tmp_path / f"{held}.mp4", [colors.repeat(120, 0).repeat(160, 1)] * 5)
+        visit.upload("#video-input", turn_clip(clip, held))
+        first = next(read_frames(clip)).image
+        expect(visit.page.locator("#video-notice")).to_contain_text(f"{first.width} x {first.height} pixels")
+        visit.page.wait_for_function("document.querySelector('#video-player').readyState > 1")
+        width, height, *shown = playing(visit).evaluate(corners)
+        assert (width, height) == (first.width, first.height)
+        ours = cv2.resize(first.rgb(), (2, 2), interpolation=cv2.INTER_AREA)
+        np.testing.assert_array_equal(np.reshape(shown, (2, 2, 4))[..., :3] > 125, ours > 125, f"{held}")
+
+
+def test_a_mirrored_clip_is_shown_and_written_as_it_is_played(visit, tmp_path):
+    clip = turn_clip(write_clip(tmp_path / "selfie.mp4", [as_stored(toy_frames(1)[0], 7)] * 25), 7)
+    analyse(visit, clip)
+    visit.page.wait_for_function("document.querySelector('#video-player').readyState > 1")
+    content = visit.saved("#video-csv")[1].decode("utf-8-sig")
+    row = next(csv.DictReader(io.StringIO(content)))
+    assert [round(float(row[side]) / 32) for side in ("x1", "y1")] == [1, 5]
+    bright = """video => {
+        const pen = document.createElement("canvas").getContext("2d");
+        pen.drawImage(video, -48, -176);
+        return pen.getImageData(0, 0, 1, 1).data[0];
+    }"""
+    assert playing(visit).evaluate(bright) > 170

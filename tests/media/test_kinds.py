@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from contextlib import ExitStack
 from fractions import Fraction
 
@@ -9,13 +10,14 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from faceinsight import ClipOptions, analyze_clip
 from faceinsight.batch.inputs import find_files
 from faceinsight.batch.sources import _kind
 from faceinsight.media.guard import Guard
 from faceinsight.media.video import probe, read_frames
-from tests.toy_media import toy_frames, turn_clip, write_clip
+from tests.toy_media import HELD, as_stored, toy_frames, turn_clip, write_clip
 
 FPS = 10
 RATE = 48_000
@@ -139,16 +141,47 @@ def test_odd_sizes(toy_analyzer, tmp_path, size):
     assert columns(result) == [1, 2, 3, 4]
 
 
-def test_a_phone_held_upright(toy_analyzer, tmp_path):
-    # Stored lying, with the mark that it is to be turned clockwise.
-    frames = [np.rot90(frame).copy() for frame in toy_frames(4)]
-    path = turn_clip(write_clip(tmp_path / "c.mp4", frames, sound=True))
+@pytest.mark.parametrize("held", HELD)
+def test_a_phone_held_in_any_way_and_one_that_mirrors(toy_analyzer, tmp_path, held):
+    frames = toy_frames(4)
+    stored = [as_stored(frame, held) for frame in frames]
+    path = turn_clip(write_clip(tmp_path / "c.mp4", stored, sound=True), held)
     result = analyze_clip(toy_analyzer, path, tmp_path / "out.mp4")
     assert (result.info.width, result.info.height) == (640, 480)
     assert columns(result) == [1, 2, 3, 4]
-    written = next(read_frames(tmp_path / "out.mp4"))
-    assert written.pixels.shape == (480, 640, 3)
-    assert written.pixels[176, 32 + 16].min() > 170
+    assert [round(analysis.faces[0].bbox[1] / 32) for _, analysis in result.frames] == [5] * 4
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        # As it is, without a word of how to turn it.
+        written = next(container.decode(video=0))
+        assert "DISPLAYMATRIX" not in written.side_data
+    assert written.to_ndarray(format="rgb24")[176, 32 + 16].min() > 170
+
+
+@pytest.mark.parametrize("size", [(640, 480), (639, 479)])
+@pytest.mark.parametrize("held", HELD)
+def test_mirrored_frames_of_any_size(tmp_path, held, size):
+    picture = cv2.resize(np.array([[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [250, 250, 250]]], np.uint8), size)
+    path = turn_clip(film(tmp_path / "c.mp4", [as_stored(picture, held)] * 2, "libx264", "yuv444p"), held)
+    shown = next(read_frames(path)).pixels
+    assert shown.shape == picture.shape
+    assert np.abs(shown.astype(int) - picture).mean() < 4
+
+
+def test_a_frame_with_notes_that_are_not_known_is_turned(tmp_path):
+    # FFmpeg hands on what a camera noted with each of its JPEGs, and PyAV has no name for that.
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a picture"
+    buffer = io.BytesIO()
+    Image.fromarray(as_stored(toy_frames(1)[0], 6)).save(buffer, "jpeg", exif=exif)
+    path = tmp_path / "camera.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=FPS)
+        stream.height, stream.width, stream.pix_fmt = 640, 480, "yuvj420p"
+        stream.codec_context.open()
+        packet = av.Packet(buffer.getvalue())
+        packet.stream, packet.pts, packet.dts, packet.time_base = stream, 0, 0, Fraction(1, FPS)
+        container.mux(packet)
+    assert next(read_frames(path)).pixels[176, 32 + 16].min() > 170
 
 
 def test_4k(toy_analyzer, tmp_path):
