@@ -13,9 +13,7 @@ from faceinsight.packs import AUTO, pack_hash, resolve
 from faceinsight.tables import KINDS
 
 # Some seconds of work: what is under way is lost when a machine dies.
-SHARD_FILES = 32
-# So that all workers end at about the same time.
-_SHARDS_A_WORKER = 4
+SHARD_FILES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +117,11 @@ class Finished:
 def shards_of(sources: Sequence[Source], run: str, workers: int) -> Iterator[Shard]:
     """Yields the shards of a run: clips alone, the largest first, then photos in their order.
 
+    Towards the end shards become smaller, so that all workers end at about the same time: each has half of a worker's
+    part of what is left.
+
+    Source: Hummel, Schonberg and Flynn, "Factoring", Communications of the ACM 35 (8), 1992; shard by shard.
+
     Args:
         sources: The files.
         run: The run's name, which its shards' names begin with.
@@ -126,8 +129,11 @@ def shards_of(sources: Sequence[Source], run: str, workers: int) -> Iterator[Sha
     """
     clips = sorted((s for s in sources if s.kind == KINDS[1]), key=lambda s: -(s.bytes or 0))
     photos = [s for s in sources if s.kind == KINDS[0]]
-    size = min(SHARD_FILES, max(1, -(-len(photos) // (workers * _SHARDS_A_WORKER))))
     groups: list[tuple[Source, ...]] = [(clip,) for clip in clips]
-    groups += [tuple(photos[at : at + size]) for at in range(0, len(photos), size)]
+    at = 0
+    while at < len(photos):
+        size = min(SHARD_FILES, max(1, (len(photos) - at) // (2 * workers)))
+        groups.append(tuple(photos[at : at + size]))
+        at += size
     for number, group in enumerate(groups):
         yield Shard(f"{run}-{number:06}", group)
