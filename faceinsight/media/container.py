@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import av
 
 from faceinsight.errors import MediaError
 from faceinsight.media.source import open_file
 
-# MP4 and MOV, MKV and WebM, AVI, MPEG, Ogg: none of them is a list of other files.
-DEMUXERS = "mov,matroska,avi,mpeg,mpegts,ogg"
+# MP4 and MOV, MKV and WebM, AVI, MPEG, Ogg, FLV, WMV: none of them is a list of other files.
+DEMUXERS = "mov,matroska,avi,mpeg,mpegts,ogg,flv,asf"
 # A MOV may say that its pictures lie in another file, and what is opened might open more: neither is done.
 _OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "", "enable_drefs": "0", "use_absolute_path": "0"}
 
@@ -23,6 +23,20 @@ RESTART_S = 0.5
 
 def _refuse(url: str, *_: object) -> NoReturn:
     raise PermissionError(f"a video may not open {url}")
+
+
+class _File:
+    """A file to which FFmpeg may go on, as it does, after it wanted to go where no file reaches."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.tell, self._seek = file.read, file.tell, file.seek
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Goes to a place; returns -1 where no file can have one, which PyAV would print a traceback of."""
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
 
 
 @contextmanager
@@ -43,7 +57,12 @@ def opened_container(path: Path, label: str) -> Iterator[Any]:
         try:
             # By its content alone: neither its name nor what it names is opened.
             container = av.open(
-                file, "r", container_options=_OPTIONS, metadata_errors="replace", io_open=_refuse, buffer_size=1 << 17
+                _File(file),
+                "r",
+                container_options=_OPTIONS,
+                metadata_errors="replace",
+                io_open=_refuse,
+                buffer_size=1 << 17,
             )
         except Exception as error:
             raise unreadable(label) from error

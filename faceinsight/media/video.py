@@ -23,7 +23,8 @@ UInt8Array = npt.NDArray[np.uint8]
 
 _FILMS = (".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".vob", ".ogv")
 _TRANSPORT_STREAMS = (".ts", ".mts", ".m2ts", ".m2t")
-SUFFIXES = frozenset((*_FILMS, *_TRANSPORT_STREAMS))
+_FLASH_AND_WINDOWS = (".flv", ".f4v", ".wmv", ".asf")
+SUFFIXES = frozenset((*_FILMS, *_TRANSPORT_STREAMS, *_FLASH_AND_WINDOWS))
 _FALLBACK_FPS = 25.0
 # 8K, as the best phones film: a decoder keeps up to sixteen such frames.
 MAX_FRAME_PIXELS = 36_000_000

@@ -87,6 +87,8 @@ def clips() -> dict[str, bytes]:
         ("mpegts", "mpeg2video", "mp2"),
         ("mpeg", "mpeg1video", "mp2"),
         ("mp4", "libx265", None),
+        ("flv", "flv", "aac"),
+        ("asf", "wmv2", "wmav2"),
     )
     return {f"{n}.{kind}": _clip(kind, video, audio) for n, (kind, video, audio) in enumerate(kinds)}
 
@@ -104,7 +106,7 @@ def _clip(kind: str, video: str, audio: str | None) -> bytes:
         sound = None
         if audio is not None:
             sound = container.add_stream(audio, rate=48000)
-            sound.layout = "mono"
+            sound.layout, sound.bit_rate = "mono", 64_000
         for number in range(10):
             picture = Image.blend(face, group, number / 10)
             frame = av.VideoFrame.from_image(picture)

@@ -27,6 +27,9 @@ QUIET = {
     "libvpx-vp9": {"cpu-used": "8", "deadline": "realtime", "crf": "12", "b": "0"},
     "libsvtav1": {"preset": "12", "crf": "20", "svtav1-params": "lp=1"},
     "mpeg4": {"qscale": "2"},
+    "flv": {"qmin": "2", "qmax": "2"},
+    "wmv1": {"qmin": "2", "qmax": "2"},
+    "wmv2": {"qmin": "2", "qmax": "2"},
     "prores_ks": {},
 }
 
@@ -60,7 +63,7 @@ def film(path, frames, codec="libx264", pixels="yuv420p", times=None, sounds=(),
         tracks = []
         for name, samples in sounds:
             track = container.add_stream(name, rate=RATE)
-            track.layout = "stereo"
+            track.layout, track.bit_rate = "stereo", 128_000
             tracks.append((track, samples))
         for cover in streams:
             container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
@@ -113,6 +116,10 @@ def columns(result):
         ("new.mp4", "libsvtav1", "yuv420p"),
         ("new.mkv", "libsvtav1", "yuv420p10le"),
         ("old.avi", "mpeg4", "yuv420p"),
+        ("stream.flv", "libx264", "yuv420p"),
+        ("old.flv", "flv", "yuv420p"),
+        ("old.wmv", "wmv2", "yuv420p"),
+        ("older.asf", "wmv1", "yuv420p"),
         ("cut.mov", "prores_ks", "yuv422p10le"),
         ("full.mp4", "libx264", "yuvj420p"),
         ("fine.mp4", "libx264", "yuv444p"),
@@ -265,10 +272,12 @@ def test_a_cover_is_not_the_video(toy_analyzer, tmp_path):
         ("c.mkv", "flac", "flac"),
         ("c.mkv", "ac3", "aac"),
         ("c.mov", "pcm_s16le", "aac"),
+        ("c.flv", "aac", "aac"),
+        ("c.wmv", "wmav2", "aac"),
     ],
 )
 def test_sound_is_copied_where_browsers_play_it_in_an_mp4(toy_analyzer, tmp_path, name, codec, written):
-    video = "libvpx-vp9" if name.endswith("webm") else "libx264"
+    video = {"webm": "libvpx-vp9", "wmv": "wmv2"}.get(name[2:], "libx264")
     samples = np.hstack([0 * tone(0.5), tone(0.7)])
     path = film(tmp_path / name, toy_frames(12), video, sounds=[(codec, samples)])
     analyze_clip(toy_analyzer, path, tmp_path / "out.mp4")
