@@ -20,6 +20,26 @@ def test_the_page_is_whole_and_asks_nobody_else(visit):
     assert visit.errors == []
 
 
+def test_nothing_moves_sideways_from_tab_to_tab_nor_when_a_result_comes(visit, photo):
+    def edges() -> set[float]:
+        """Returns where the name, the tabs and the stage begin, and where the drawer's button and the tabs end."""
+        left = [visit.page.locator(part).bounding_box()["x"] for part in ("#header h1", ".tabs")]
+        left += [box["x"] for part in visit.page.locator(".fi-stage").all() if (box := part.bounding_box())]
+        right = [visit.page.locator(part).bounding_box() for part in ("#settings-button", ".tabs")]
+        return {*map(round, left), *(round(box["x"] + box["width"]) for box in right)}
+
+    seen = []
+    for name in TABS:
+        visit.tab(name)
+        visit.page.wait_for_timeout(300)
+        seen.append(edges())
+    visit.tab("Image")
+    visit.upload("#image-input", photo)
+    expect(visit.page.locator("#image-notice")).to_contain_text("2 faces")
+    seen.append(edges())
+    assert seen == [{32, 1248}] * len(seen)
+
+
 def test_a_page_says_that_it_is_open_after_a_lost_connection(visit):
     sent = []
     visit.page.on("request", lambda request: sent.append(request) if request.url.endswith("/app_id") else None)
