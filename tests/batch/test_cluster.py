@@ -6,6 +6,8 @@ import importlib.util
 import os
 import signal
 import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,7 +48,32 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_a_killed_run_and_a_killed_worker_cost_nothing(toy_pack, tmp_path):
+def is_worker(line: str) -> bool:
+    return line.startswith("ray::") and "Map" in line
+
+
+def come_to_an_end(pids: Iterable[int]) -> bool:
+    until = time.monotonic() + LIMIT_S
+    while alive := any(map(is_alive, pids)):
+        if time.monotonic() > until:
+            break
+        time.sleep(0.1)
+    return not alive
+
+
+@pytest.fixture(scope="session")
+def last_of_ray() -> Iterator[Callable[[Iterable[int]], object]]:
+    """Takes processes that have to end by themselves, and waits for them when all other tests are through.
+
+    What watches over Ray's own processes tells the dead server so for a minute before it goes.
+    """
+    with ThreadPoolExecutor() as pool:
+        waiting = []
+        yield lambda pids: waiting.append(pool.submit(come_to_an_end, pids))
+        assert all(each.result() for each in waiting), "Ray is left behind"
+
+
+def test_a_killed_run_and_a_killed_worker_cost_nothing(toy_pack, tmp_path, last_of_ray):
     photos = write_photos(tmp_path / "photos", PHOTOS, BAD)
     shards = len(list(shards_of(find_sources([str(tmp_path / "photos")], lambda error: None), "", 2)))
     args = (tmp_path / "photos", "--out", tmp_path / "r.parquet", "--jobs", 2, "--engine", "ray", "--pack", toy_pack)
@@ -61,11 +88,11 @@ def test_a_killed_run_and_a_killed_worker_cost_nothing(toy_pack, tmp_path):
     assert command.wait_until(lambda: parts() > 1)
     processes = descendants(command.process.pid)
     assert any("raylet" in line for line in processes.values())
+    workers = [pid for pid, line in processes.items() if is_worker(line)]
+    assert workers
     command.kill()
-    until = time.monotonic() + LIMIT_S
-    while any(map(is_alive, processes)):
-        assert time.monotonic() < until, "Ray is left behind"
-        time.sleep(0.1)
+    last_of_ray(processes)
+    assert come_to_an_end(workers)
     kept = parts()
     assert 1 < kept < shards
 
@@ -74,9 +101,7 @@ def test_a_killed_run_and_a_killed_worker_cost_nothing(toy_pack, tmp_path):
     for share in (0.0, 0.5) if PHOTOS >= 1000 else (0.0,):
         enough = kept + share * (shards - kept)
         assert command.wait_until(lambda enough=enough: begun() and parts() >= enough)
-        actors = [
-            pid for pid, line in descendants(command.process.pid).items() if line.startswith("ray::") and "Map" in line
-        ]
+        actors = [pid for pid, line in descendants(command.process.pid).items() if is_worker(line)]
         assert actors
         os.kill(actors[0], signal.SIGKILL)
     status, told, err = command.end()
