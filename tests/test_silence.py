@@ -135,8 +135,8 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         started = time.monotonic()
         nothing_off = dict.fromkeys(OFF)
         stack.enter_context(kept_running(seen["import"], "import onnxruntime", **nothing_off))
-        app = stack.enter_context(served(folder, prefix=strace(seen["app"]), **asked_for))
         running = [stack.enter_context(kept_running(seen[name], code, **asked_for)) for name, code in codes.items()]
+        app = stack.enter_context(served(folder, prefix=strace(seen["app"]), **asked_for))
         use_the_page(app.url)
         for process in running:
             assert "done\n" in iter(process.stdout.readline, ""), "a command failed"

@@ -45,13 +45,15 @@ def executable(playwright):
         without_browser(f"{path} does not start: {error}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def app(toy_pack, tmp_path_factory):
-    with served(tmp_path_factory.mktemp("app"), "--pack", toy_pack) as running:
+    # Many more browsers than an address may have, as every test comes with a new one.
+    many = {"FACEINSIGHT_ADDRESS_VISITORS": "1000", "FACEINSIGHT_MAX_VISITORS": "1000"}
+    with served(tmp_path_factory.mktemp("app"), "--pack", toy_pack, **many) as running:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser(playwright, executable, tmp_path_factory):
     frames = [toy_picture({(3, 2): (255, 240 - n, 200), (10, 8): (200, 100, 255)}) for n in range(30)]
     camera = write_camera(tmp_path_factory.mktemp("camera") / "camera.mjpeg", frames)

@@ -75,11 +75,17 @@ def refusals(who, path, indices, frame, stack):
     return jobs, streams, lines
 
 
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", toy_frames(900))
+
+
 @pytest.mark.parametrize(
     ("addresses", "trusted"), [(EVES, "127.0.0.1"), ([f"192.0.2.{n}" for n in range(9)], "198.51.100.99")]
 )
-def test_dozens_of_cookies_of_one_address_leave_the_rest_to_others(toy_pack, tmp_path, indices, addresses, trusted):
-    clip = write_clip(tmp_path / "clip.mp4", toy_frames(900))
+def test_dozens_of_cookies_of_one_address_leave_the_rest_to_others(
+    toy_pack, tmp_path, indices, clip, addresses, trusted
+):
     frame = frame_of(jpeg(toy_picture(FACE)), 1.0, toy_pack)
     with served(tmp_path, "--pack", toy_pack, "--trusted-proxies", trusted, **SMALL) as app, ExitStack() as stack:
         eves = [at(app, addresses[n % len(addresses)]) for n in range(9)]

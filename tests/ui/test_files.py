@@ -19,19 +19,10 @@ from faceinsight.ui.files import FileStore
 from faceinsight.ui.scripts import scripts_folder
 from faceinsight.ui.visitors import Visitor
 from tests.conftest import ROOT
-from tests.serving import served
 from tests.toy_media import toy_frames, write_clip
 from tests.visits import FILE, META, Browser, events_with, sent
 
 REFUSED = "This is no file that you uploaded here, or it has been deleted since: upload it again."
-
-
-@pytest.fixture(scope="module")
-def app(toy_pack, tmp_path_factory):
-    # Many more browsers than an address may have, as every test comes with new ones.
-    many = {"FACEINSIGHT_ADDRESS_VISITORS": "1000", "FACEINSIGHT_MAX_VISITORS": "1000"}
-    with served(tmp_path_factory.mktemp("app"), "--pack", toy_pack, **many) as running:
-        yield running
 
 
 @pytest.fixture

@@ -35,12 +35,6 @@ with warnings.catch_warnings():
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
-@pytest.fixture(scope="module")
-def app(toy_pack, tmp_path_factory):
-    with served(tmp_path_factory.mktemp("app"), "--pack", toy_pack) as running:
-        yield running
-
-
 # What every answer says of how it came about.
 HEAD = {"version": __version__, "pack": "toy", "det_threshold": 0.5, "min_face": 0}
 
@@ -202,12 +196,16 @@ def test_it_stops_where_python_drops_what_a_signal_raises(toy_pack, tmp_path, wo
     assert list(tmp_path.glob("faceinsight-*")) == []
 
 
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory):
+    return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", toy_frames(900), sound=True)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_stops_while_clips_are_analysed(toy_pack, tmp_path, number):
-    clip = write_clip(tmp_path / "clip.mp4", toy_frames(900), sound=True)
+def test_it_stops_while_clips_are_analysed(toy_pack, tmp_path, long_clip, number):
     with served(tmp_path, "--pack", toy_pack) as app:
         client = Client(app.url, verbose=False, analytics_enabled=False, httpx_kwargs={"timeout": 60})
-        jobs = [client.submit(video=handle_file(clip), api_name="/analyze_video") for _ in range(3)]
+        jobs = [client.submit(video=handle_file(long_clip), api_name="/analyze_video") for _ in range(3)]
         deadline = time.monotonic() + 60
         while sum(job.status().code.name == "PROCESSING" for job in jobs) < 2 and time.monotonic() < deadline:
             time.sleep(0.05)

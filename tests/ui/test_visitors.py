@@ -22,19 +22,18 @@ def cookies_of(url: str, **headers: str) -> list[str]:
         return answer.headers.get_all("Set-Cookie") or []
 
 
-def test_the_page_gives_a_token_that_no_script_reads_and_no_other_page_sends(toy_pack, tmp_path):
-    with served(tmp_path, "--pack", toy_pack) as app:
-        (cookie,) = cookies_of(app.url)
-        given, *rules = cookie.split("; ")
-        assert rules == ["Path=/", "HttpOnly", "SameSite=Lax"]
-        assert len(bytes.fromhex(given.split("=")[1].split(".")[0])) == 16
-        assert cookies_of(app.url, Cookie=given) == []
-        assert cookies_of(app.url) != [cookie]
-        # What was not opened is no page: its style, what programs ask for.
-        assert cookies_of(f"{app.url}/theme.css") == cookies_of(f"{app.url}/config") == []
-        name = given.split("=")[0]
-        (another,) = cookies_of(app.url, Cookie=f"{name}={'0' * 32}.{'0' * 64}")
-        assert another.startswith(name)
+def test_the_page_gives_a_token_that_no_script_reads_and_no_other_page_sends(app):
+    (cookie,) = cookies_of(app.url)
+    given, *rules = cookie.split("; ")
+    assert rules == ["Path=/", "HttpOnly", "SameSite=Lax"]
+    assert len(bytes.fromhex(given.split("=")[1].split(".")[0])) == 16
+    assert cookies_of(app.url, Cookie=given) == []
+    assert cookies_of(app.url) != [cookie]
+    # What was not opened is no page: its style, what programs ask for.
+    assert cookies_of(f"{app.url}/theme.css") == cookies_of(f"{app.url}/config") == []
+    name = given.split("=")[0]
+    (another,) = cookies_of(app.url, Cookie=f"{name}={'0' * 32}.{'0' * 64}")
+    assert another.startswith(name)
 
 
 def test_a_hosted_space_gets_its_cookie_inside_the_frame(toy_pack, tmp_path):
