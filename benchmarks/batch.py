@@ -93,7 +93,9 @@ def archive(paths: list[Path], engine: Engine, jobs: int) -> Measured:
 def main() -> None:
     """Prints the rows, and keeps them where it is told to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=1200, help="how many small photos; of larger ones a half and a sixth")
+    parser.add_argument(
+        "--count", type=int, default=1200, help="how many small photos; of larger ones a half and a sixth"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--size", choices=SIZES, action="append", help="only photos of this size")
     parser.add_argument("--out", type=Path, help="write the rows to this file too")
