@@ -68,13 +68,13 @@ def test_who_is_chosen_anywhere_is_marked_everywhere(visit):
 
 
 def test_controls_apply_at_once(visit):
-    with_label, *_ = visit.painted()
+    overlay = visit.page.locator("#webcam-overlay")
+    with_label = overlay.evaluate(COLOURED)
     visit.settings()
     for label in ("Number", "Age", "Gender", "Emotion"):
         visit.page.get_by_label(label, exact=True).uncheck()
     visit.page.wait_for_timeout(500)
-    without, *_ = visit.painted()
-    assert 0 < without < with_label / 1.5
+    assert 0 < overlay.evaluate(COLOURED) < with_label / 1.5
     smallest = visit.page.get_by_label(re.compile("number input for Smallest face"))
     smallest.fill("400")
     smallest.press("Enter")
