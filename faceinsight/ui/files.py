@@ -23,7 +23,7 @@ from gradio.utils import get_upload_folder
 from faceinsight.errors import MediaError
 from faceinsight.ui.room import Room
 from faceinsight.ui.visitors import Visitor
-from faceinsight.writing import write_file
+from faceinsight.writing import write_error, write_file
 
 # The one answer to whoever names a file that is not theirs, whether it exists or not.
 NOT_YOURS = "This is no file that you uploaded here, or it has been deleted since: upload it again."
@@ -274,8 +274,13 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def _new_folder(prefix: str = "") -> Path:
-    if store().closed:
-        raise MediaError("The page has been stopped: start it again.")
-    root = folder_now()
-    root.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(dir=root, prefix=prefix))
+    files, root = store(), folder_now()
+    # The janitor takes away what is empty, and the end of the run takes all.
+    with files.lock:
+        if files.closed:
+            raise MediaError("The page has been stopped: start it again.")
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(dir=root, prefix=prefix))
+        except OSError as error:
+            raise write_error(error, "A folder for files") from error

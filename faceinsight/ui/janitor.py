@@ -129,7 +129,8 @@ def run_files(limits: Limits = Limits()) -> Iterator[FileStore]:
         files.page.mkdir()
         yield files
     finally:
-        store().closed = True
+        with store().lock:
+            store().closed = True
         lock.release()
         gone = folder.with_name(folder.name + GONE)
         # What still works in the background would write into it as it is removed, and some of it would stay.
