@@ -14,6 +14,10 @@ from types import FrameType
 GRACE_S = 2.0
 
 
+# What a signal has raised in the block of `stoppable`.
+_raised: type[KeyboardInterrupt] | None = None
+
+
 class Terminated(KeyboardInterrupt):
     """The program was asked to end by SIGTERM."""
 
@@ -40,9 +44,11 @@ def stoppable() -> Iterator[threading.Event]:
     writer.setblocking(False)
 
     def on_signal(number: int, frame: FrameType | None) -> None:
+        global _raised
         if not asked.is_set():
             asked.set()
-            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+            _raised = Terminated if number == signal.SIGTERM else KeyboardInterrupt
+            raise _raised
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     # Native code that is not done yet does not let `on_signal` run; this thread is told all the same.
@@ -51,10 +57,22 @@ def stoppable() -> Iterator[threading.Event]:
     try:
         yield asked
     finally:
+        _forget()
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
         writer.close()
+
+
+def _forget() -> None:
+    global _raised
+    _raised = None
+
+
+def raise_if_stopped() -> None:
+    """Raises anew what a signal raised, where a library that calls Python back made an error of a file of it."""
+    if _raised is not None:
+        raise _raised
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -320,3 +321,18 @@ def test_names_give_a_terminal_no_orders(toy_pack, photo, tmp_path):
     assert f"{tmp_path}/red\\x1b[31m.png: 2 faces" in done.stdout
     assert done.stderr.startswith(f"faceinsight: {tmp_path}/gone\\x1b]0;title\\x07.png cannot be read")
     assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_of_which_a_library_makes_an_error_of_a_file_is_one(
+    photo, toy_pack, monkeypatch, capsys, number, status
+):
+    def broken(*_: object) -> None:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise FaceInsightError("It is not a video.") from None
+
+    monkeypatch.setattr("faceinsight.batch.run.analyze_file", broken)
+    assert main(["analyze", str(photo), "--pack", str(toy_pack)]) == status
+    assert capsys.readouterr().err == "faceinsight: stopped: 0 of 1 files are finished.\n"

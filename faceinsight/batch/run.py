@@ -14,6 +14,7 @@ from faceinsight.batch.work import BatchOptions, FileResult, analyze_file, is_cl
 from faceinsight.cpus import usable_cpus
 from faceinsight.errors import DiskFullError, FaceInsightError
 from faceinsight.packs import AUTO
+from faceinsight.stopping import raise_if_stopped
 
 
 def analyze_files(
@@ -60,6 +61,7 @@ def analyze_files(
             except DiskFullError:
                 raise
             except FaceInsightError as error:
+                raise_if_stopped()
                 record = record_head(analyzer, file, options) | {"error": str(error)}
                 result = FileResult(record, (), error)
             size, stamp = size_and_stamp(str(file))

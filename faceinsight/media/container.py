@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 import av
 
@@ -25,20 +25,6 @@ def _refuse(url: str, *_: object) -> NoReturn:
     raise PermissionError(f"a video may not open {url}")
 
 
-class _File:
-    """A file to which FFmpeg may go on, as it does, after it wanted to go where no file reaches."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.read, self.tell, self._seek = file.read, file.tell, file.seek
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Goes to a place; returns -1 where no file can have one, which PyAV would print a traceback of."""
-        try:
-            return self._seek(offset, whence)
-        except (OSError, ValueError):
-            return -1
-
-
 @contextmanager
 def opened_container(path: Path, label: str) -> Iterator[Any]:
     """Opens a video file.
@@ -56,13 +42,9 @@ def opened_container(path: Path, label: str) -> Iterator[Any]:
     with open_file(path, label) as file:
         try:
             # By its content alone: neither its name nor what it names is opened.
+            # The file itself, as no code of Python's is to run within FFmpeg: what a signal raises would be lost there.
             container = av.open(
-                _File(file),
-                "r",
-                container_options=_OPTIONS,
-                metadata_errors="replace",
-                io_open=_refuse,
-                buffer_size=1 << 17,
+                file, "r", container_options=_OPTIONS, metadata_errors="replace", io_open=_refuse, buffer_size=1 << 17
             )
         except Exception as error:
             raise unreadable(label) from error
