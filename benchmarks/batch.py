@@ -4,10 +4,9 @@
 
 The loop is what a user would write: one analyzer with its default threads, one photo after another, by its path. All
 look at the same photos, views of the photos that dependencies bring: small ones, as the web has them, and as a phone
-takes them.
-Beside them stand loops in processes of their own, one thread and a part of the photos each: what the cores can give.
-The rates count from when the models are loaded and the first photos (of a batch: a fifth) are done; the whole time is
-from the start to the finished tables.
+takes them. Beside them stand loops in processes of their own, one thread and a part of the photos each: what the cores
+can give. The rates count from when the models are loaded and the first photos (of a batch: a fifth) are done; the whole
+time is from the start to the finished tables.
 """
 
 from __future__ import annotations

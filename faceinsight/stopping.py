@@ -36,6 +36,7 @@ def stoppable() -> Iterator[threading.Event]:
     Who asks twice ends the process at once, and so does `GRACE_S` after SIGTERM: files take their names only when they
     are whole, so nothing is broken by it. Does nothing outside of the main thread.
     """
+    global _raised
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked
@@ -57,16 +58,11 @@ def stoppable() -> Iterator[threading.Event]:
     try:
         yield asked
     finally:
-        _forget()
+        _raised = None
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
         writer.close()
-
-
-def _forget() -> None:
-    global _raised
-    _raised = None
 
 
 def raise_if_stopped() -> None:

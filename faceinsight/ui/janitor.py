@@ -123,14 +123,14 @@ def run_files(limits: Limits = Limits()) -> Iterator[FileStore]:
     clear_dead_runs(Path(tempfile.gettempdir()))
     folder, lock = _begin()
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    files = store()
     try:
-        files = store()
         files.room = Room(files.visitors, limits)
         files.page.mkdir()
         yield files
     finally:
-        with store().lock:
-            store().closed = True
+        with files.lock:
+            files.closed = True
         lock.release()
         gone = folder.with_name(folder.name + GONE)
         # What still works in the background would write into it as it is removed, and some of it would stay.

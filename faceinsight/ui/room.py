@@ -91,8 +91,7 @@ class Room:
 
     def _check(self, taken: int, size: int) -> None:
         coming = sum(self._coming.values())
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if taken + size > self._disk or shutil.disk_usage(self._folder).free - coming - size < self._free:
+        if taken + size > self._disk or _free_bytes(self._folder) - coming - size < self._free:
             raise NoRoomError("There is no room for more files on this server now: try again in some minutes.")
 
     def _taken(self) -> dict[str, int]:
@@ -101,6 +100,14 @@ class Room:
         for folder, size in self._coming.items():
             taken[folder.parent.name] = taken.get(folder.parent.name, 0) + size
         return taken
+
+
+def _free_bytes(folder: Path) -> int:
+    """Returns how many bytes are free where a folder is, or will be: to ask makes none, as its run may have ended."""
+    for place in (folder, *folder.parents):
+        with suppress(FileNotFoundError):
+            return shutil.disk_usage(place).free
+    return 0
 
 
 def bytes_in(folder: Path, but: Container[Path] = ()) -> int:

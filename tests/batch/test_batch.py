@@ -18,10 +18,9 @@ import pytest
 
 from faceinsight import rows_of
 from faceinsight.batch.archive import analyze_archive
-from faceinsight.batch.job import Finished, Job, Shard, shards_of
+from faceinsight.batch.job import Finished, Job, Shard
 from faceinsight.batch.places import LocalPlace
 from faceinsight.batch.pool import ProcessPool
-from faceinsight.batch.sources import Source
 from faceinsight.batch.worker import Worker
 from faceinsight.errors import FaceInsightError, MediaError
 from faceinsight.tables import KEYPOINTS
@@ -33,18 +32,6 @@ def inline(job: Job, shards: Sequence[Shard]) -> Iterator[Finished]:
     """An engine without processes."""
     worker = Worker(job)
     yield from map(worker.do, shards)
-
-
-@pytest.mark.parametrize(("photos", "workers"), [(1, 2), (16, 8), (160, 2), (5000, 3)])
-def test_shards_hold_every_file_once_and_become_smaller_so_that_nobody_waits_long(photos, workers):
-    sources = [Source(f"/{n}.jpg", "photo") for n in range(photos)] + [Source(f"/{n}.mp4", "clip", n) for n in (1, 2)]
-    shards = [shard.sources for shard in shards_of(sources, "0001", workers)]
-    assert shards[:2] == [(sources[-1],), (sources[-2],)]
-    assert [source for shard in shards[2:] for source in shard] == sources[:-2]
-    sizes = [len(shard) for shard in shards[2:]]
-    assert sizes == sorted(sizes, reverse=True)
-    assert sizes[0] == min(64, max(1, photos // (2 * workers)))
-    assert sizes[-1] == 1
 
 
 @pytest.fixture(scope="module")

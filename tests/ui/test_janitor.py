@@ -19,7 +19,7 @@ from PIL import Image
 
 from faceinsight.errors import FaceInsightError
 from faceinsight.ui import janitor
-from faceinsight.ui.files import FileStore, publish, scratch_folder
+from faceinsight.ui.files import FileStore, publish, scratch_folder, store
 from faceinsight.ui.janitor import Janitor, clear_dead_runs, run_files
 from faceinsight.ui.limits import Limits
 from faceinsight.ui.room import NoRoomError, Room
@@ -214,6 +214,7 @@ def test_what_still_works_when_the_page_stops_leaves_nothing(tmp_path, monkeypat
         while len(refused) < 20 and time.monotonic() < until:
             made.append(1)
             try:
+                store().room.check()
                 with scratch_folder() as folder:
                     write_file(folder / "a.csv", b"a")
                     publish(b"b", "b.csv")
